@@ -1,0 +1,277 @@
+package redistest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	program = "redis-server"
+	// startTimeout bounds how long a server may take to answer PING.
+	startTimeout = 10 * time.Second
+	// maxSocketPath is what every unix allows for the path of a socket.
+	maxSocketPath = 100
+)
+
+// Config says how to run the server. The zero value is a server on a unix socket
+// without password and without persistence.
+type Config struct {
+	// TCP lets the server also listen on a free port of 127.0.0.1. Default: false.
+	TCP bool
+	// Password is what clients must authenticate with. Default: none.
+	Password string
+	// Args are further options of redis-server, such as "--appendonly", "yes".
+	// They win over the ones that this package sets. Default: none.
+	Args []string
+}
+
+// TB is the part of testing.TB that [Start] needs.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// Server is a running (or killed) redis-server.
+type Server struct {
+	cfg    Config
+	path   string // of the program
+	dir    string
+	port   int // 0 without TCP
+	client *redis.Client
+
+	mu   sync.Mutex // guards proc, and one start or end at a time
+	proc *process   // nil while not running
+}
+
+// process is one run of the program.
+type process struct {
+	handle *os.Process
+	exited chan struct{} // closed when the process has been waited for
+}
+
+// Start runs a server for a test, until the test ends. It fails the test, saying
+// why, if the server cannot be started.
+func Start(tb TB, cfg Config) *Server {
+	tb.Helper()
+	s, err := Run(context.Background(), cfg)
+	if err != nil {
+		tb.Fatalf("redistest: %v", err)
+		return nil
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Logf("redistest: close: %v", err)
+		}
+	})
+	return s
+}
+
+// Run starts a server outside of a test. The caller must Close it. ctx bounds the
+// start only.
+func Run(ctx context.Context, cfg Config) (*Server, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return nil, fmt.Errorf("no %s in $PATH (%w): install Redis 7 or later, for example with "+
+			"`apt-get install redis-server`, `dnf install redis` or `brew install redis`", program, err)
+	}
+	dir, err := shortDir()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, path: path, dir: dir}
+	if cfg.TCP {
+		if s.port, err = FreePort(); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	s.client = redis.NewClient(&redis.Options{Network: "unix", Addr: s.socket(), Password: cfg.Password})
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// FreePort returns a TCP port of 127.0.0.1 on which nobody listens at the moment.
+func FreePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// shortDir makes a directory in which a unix socket's path is short enough.
+func shortDir() (string, error) {
+	dir, err := os.MkdirTemp("", "redis")
+	if err == nil && len(dir) > maxSocketPath-len("/s") {
+		if err := os.Remove(dir); err != nil {
+			return "", err
+		}
+		dir, err = os.MkdirTemp("/tmp", "redis")
+	}
+	return dir, err
+}
+
+// URL is the server's address on its unix socket, with the password.
+func (s *Server) URL() string {
+	return (&url.URL{Scheme: "unix", User: s.user(), Path: s.socket()}).String()
+}
+
+// TCPURL is the server's TCP address, with the password; "" without Config.TCP.
+func (s *Server) TCPURL() string {
+	if s.port == 0 {
+		return ""
+	}
+	return (&url.URL{Scheme: "redis", User: s.user(), Host: s.Addr()}).String()
+}
+
+// Addr is the host and port of the server's TCP address; "" without Config.TCP.
+func (s *Server) Addr() string {
+	if s.port == 0 {
+		return ""
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
+}
+
+func (s *Server) user() *url.Userinfo {
+	if s.cfg.Password == "" {
+		return nil
+	}
+	return url.UserPassword("", s.cfg.Password)
+}
+
+// Client is a client of the server on its unix socket. It lives as long as s.
+func (s *Server) Client() *redis.Client { return s.client }
+
+// PID is the process id of the server; 0 while it does not run.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return 0
+	}
+	return s.proc.handle.Pid
+}
+
+// Log returns what the server wrote so far, over all its starts.
+func (s *Server) Log() string {
+	b, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+func (s *Server) socket() string  { return filepath.Join(s.dir, "s") }
+func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
+
+func (s *Server) args() []string {
+	a := []string{
+		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(),
+		"--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
+	}
+	if s.cfg.Password != "" {
+		a = append(a, "--requirepass", s.cfg.Password)
+	}
+	return append(a, s.cfg.Args...)
+}
+
+// start runs the program and waits for its answer to PING. The caller holds mu or
+// has not yet shared s.
+func (s *Server) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	p, err := s.spawn()
+	if err != nil {
+		return err
+	}
+	s.proc = p
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		select {
+		case <-p.exited:
+			s.proc = nil
+			return fmt.Errorf("%s ended at once; its log:\n%s", program, s.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer PING (%w); its log:\n%s", program, context.Cause(ctx), s.Log())
+		case <-poll.C:
+			if ping(s.socket(), s.cfg.Password) {
+				return nil
+			}
+		}
+	}
+}
+
+// ping reports whether the server at the unix socket is ready.
+func ping(socket, password string) bool {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return false
+	}
+	r := bufio.NewReader(c)
+	if password != "" {
+		if _, err := fmt.Fprintf(c, "*2\r\n$4\r\nAUTH\r\n$%d\r\n%s\r\n", len(password), password); err != nil {
+			return false
+		}
+		if line, err := r.ReadString('\n'); err != nil || line != "+OK\r\n" {
+			return false
+		}
+	}
+	if _, err := c.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	line, err := r.ReadString('\n')
+	return err == nil && line == "+PONG\r\n"
+}
+
+// spawn starts the program. The goroutine that starts it stays on its thread until
+// the process ends, because Linux ties the parent's death signal to that thread.
+func (s *Server) spawn() (*process, error) {
+	out, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(s.path, s.args()...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = endWithParent()
+	started := make(chan error, 1)
+	p := &process{exited: make(chan struct{})}
+	go func() {
+		defer close(p.exited)
+		defer func() { _ = out.Close() }()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := cmd.Start(); err != nil {
+			started <- fmt.Errorf("start %s: %w", program, err)
+			return
+		}
+		p.handle = cmd.Process
+		started <- nil
+		_ = cmd.Wait() // a killed server is no error, and one that dies is seen by its clients
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
