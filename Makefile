@@ -1,0 +1,34 @@
+# The five things a developer runs. `make test` and `make lint` need nothing
+# installed by hand but Go, a C compiler (for the race detector), make and bash.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+
+GO_TEST_TIMEOUT ?= 12m
+
+.PHONY: test
+test: deps ## vet, then every test under the race detector
+	go vet ./...
+	go test -race -count=1 -timeout $(GO_TEST_TIMEOUT) ./...
+
+.PHONY: deps
+deps:
+	scripts/install-deps
+
+.PHONY: lint
+lint: ## the linters of .golangci.yml
+	"$$(scripts/install-golangci-lint)" run ./...
+
+.PHONY: fmt
+fmt: ## format every Go file
+	"$$(scripts/install-golangci-lint)" fmt ./...
+
+.PHONY: bench
+bench: deps ## throughput, latency, CPU per message and memory per socket, with baselines
+	go run ./test/bench
+
+SOAK_TIME ?= 10m
+
+.PHONY: soak
+soak: deps ## property tests with many more histories, then every fuzz target
+	SOAK_TIME=$(SOAK_TIME) scripts/soak
