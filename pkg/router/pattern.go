@@ -13,7 +13,9 @@ func (p *Pattern) Match(path string) (MessageParams, bool) { return nil, path ==
 func (p *Pattern) MatchInto(path string, params *MessageParams) bool { return path == p.source }
 
 // Path builds a path that fits the pattern.
-func (p *Pattern) Path(params MessageParams, wildcards []string) (string, error) { return p.source, nil }
+func (p *Pattern) Path(params MessageParams, wildcards []string) (string, error) {
+	return p.source, nil
+}
 
 // String returns the pattern as it was written.
 func (p *Pattern) String() string { return p.source }
