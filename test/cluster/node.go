@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/boreas-ws/boreas/internal/redistest"
+)
+
+// readyPoll is how often a starting gateway is asked whether it is ready.
+const readyPoll = 20 * time.Millisecond
+
+// Gateway is a running gateway process.
+type Gateway struct {
+	*Process
+	Addr     string // of the public listener, host:port
+	Internal string // of the internal listener, host:port
+}
+
+// URL is where clients connect.
+func (g *Gateway) URL() string { return "ws://" + g.Addr + "/ws" }
+
+// Ready asks /readyz.
+func (g *Gateway) Ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.Internal+"/readyz", http.NoBody)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// StartGateway runs `boreas gateway` on free ports and returns when it is ready.
+// args are further flags.
+func (p Programs) StartGateway(ctx context.Context, name, redisURL string, args ...string) (*Gateway, error) {
+	public, err := redistest.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	internal, err := redistest.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		Addr:     "127.0.0.1:" + strconv.Itoa(public),
+		Internal: "127.0.0.1:" + strconv.Itoa(internal),
+	}
+	args = append([]string{"gateway", "--listen", g.Addr, "--internal-listen", g.Internal,
+		"--redis", redisURL, "--node-id", name}, args...)
+	if g.Process, err = Start(name, p.Boreas, nil, args...); err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for !g.Ready(ctx) {
+		select {
+		case <-tick.C:
+		case <-g.Exited():
+			return nil, fmt.Errorf("gateway %s ended:\n%s", name, g.Log())
+		case <-ctx.Done():
+			_ = g.Kill()
+			return nil, fmt.Errorf("gateway %s is not ready: %w; its log:\n%s", name, ctx.Err(), g.Log())
+		}
+	}
+	return g, nil
+}
+
+// Event is a line that the probe service prints.
+type Event struct {
+	Event    string `json:"event"` // serving, open, close or message
+	Socket   string `json:"socket,omitempty"`
+	Path     string `json:"path,omitempty"`
+	Status   int    `json:"status,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Source   string `json:"source,omitempty"` // client or server
+	Instance string `json:"instance,omitempty"`
+}
+
+// ParseEvents decodes the lines of a probe's standard output. Lines that are not
+// events are left out.
+func ParseEvents(lines []string) []Event {
+	events := make([]Event, 0, len(lines))
+	for _, line := range lines {
+		var e Event
+		if json.Unmarshal([]byte(line), &e) == nil && e.Event != "" {
+			events = append(events, e)
+		}
+	}
+	return events
+}
+
+// Probe is a running instance of the probe service.
+type Probe struct{ *Process }
+
+// Seen returns the events so far.
+func (p *Probe) Seen() []Event { return ParseEvents(p.Events()) }
+
+// StartProbe runs an instance of the probe service and returns when it serves.
+// args are further flags.
+func (p Programs) StartProbe(ctx context.Context, name, redisURL string, args ...string) (*Probe, error) {
+	proc, err := Start(name, p.Probe, nil, append([]string{"--redis", redisURL, "--node-id", name}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	serving := func(lines []string) bool {
+		events := ParseEvents(lines)
+		return len(events) > 0 && events[0].Event == "serving"
+	}
+	if err := proc.Await(ctx, serving); err != nil {
+		_ = proc.Kill()
+		return nil, err
+	}
+	return &Probe{proc}, nil
+}
