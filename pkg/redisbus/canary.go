@@ -1,0 +1,90 @@
+package redisbus
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+)
+
+// canary publishes to a channel of its own and waits for its return: the only proof
+// that the writer and the reader are connected to the same Redis.
+type canary struct {
+	every, limit time.Duration
+	channel      string
+	pub          *publisher
+	returned     func(time.Duration) // may be nil
+
+	token [16]byte  // tells our canaries from those of an earlier start of this node
+	start time.Time // what the times below count from
+
+	sent atomic.Int64 // when the youngest returned canary was sent, in ns since start; 0: none
+}
+
+func newCanary(cfg Config, channel string, pub *publisher) *canary {
+	c := &canary{
+		every: cfg.CanaryEvery, limit: cfg.SilenceLimit, channel: channel, pub: pub,
+		returned: cfg.Hooks.Canary, start: time.Now(),
+	}
+	_, _ = rand.Read(c.token[:]) // never fails
+	return c
+}
+
+func (c *canary) run(ctx context.Context) {
+	tick := time.NewTicker(c.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			c.pub.ready(c)
+		}
+	}
+}
+
+func (c *canary) age() time.Duration {
+	sent := c.sent.Load()
+	if sent == 0 {
+		return never
+	}
+	return time.Since(c.start) - time.Duration(sent)
+}
+
+// stale reports whether the canary should have returned to a subscription that
+// began at since.
+func (c *canary) stale(since time.Time) bool {
+	return time.Since(since) > c.limit && c.age() > c.limit
+}
+
+// Destination implements [link.Source].
+func (c *canary) Destination() string { return c.channel }
+
+// Next implements [link.Source].
+func (c *canary) Next(buf []byte) ([]byte, bool) {
+	buf = append(buf, c.token[:]...)
+	return binary.BigEndian.AppendUint64(buf, uint64(time.Since(c.start))), false
+}
+
+// Published implements [link.Source]. Only the return counts.
+func (c *canary) Published(int64, error) {}
+
+// Datagram implements [link.Receiver].
+func (c *canary) Datagram(b []byte) {
+	if len(b) != len(c.token)+8 || !bytes.HasPrefix(b, c.token[:]) {
+		return
+	}
+	sent := int64(binary.BigEndian.Uint64(b[len(c.token):]))
+	if sent <= c.sent.Load() { // one goroutine stores, so that nothing comes between
+		return
+	}
+	c.sent.Store(sent)
+	if c.returned != nil {
+		c.returned(time.Since(c.start) - time.Duration(sent))
+	}
+}
+
+// Gap implements [link.Receiver]: a new subscription is tried out at once.
+func (c *canary) Gap() { c.pub.ready(c) }

@@ -1,0 +1,3 @@
+// Package redisbus carries datagrams between nodes over Redis pub/sub. It is the
+// [link.Bus] of production.
+package redisbus
