@@ -1,0 +1,251 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/link"
+	"github.com/boreas-ws/boreas/pkg/registry"
+	"github.com/boreas-ws/boreas/pkg/router"
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
+// ErrSocketClosed is what sending to a socket gives that has ended, or that was
+// asked to close.
+var ErrSocketClosed = errors.New("service: the socket is closed")
+
+// copyAbove is how much of a socket's window may be in use before messages are
+// copied out of the batches that they came in. A socket that keeps up saves the
+// copy; one that does not must not hold whole batches for a few bytes of each.
+const copyAbove = 4 << 10
+
+// The phases of a socket. Each happens at most once, in this order; leaving may be
+// skipped.
+const (
+	open    = iota
+	leaving // the gateway was asked to end the stream
+	ended   // the handler was told: UseClose runs, once
+)
+
+// socket is one client's socket on this instance: the router's transport for it
+// (router.Conn), and the receiving end of its stream (backplane.StreamHandler).
+type socket struct {
+	service *Service
+	stream  *backplane.Stream
+	id      wire.SocketID
+	gateway string
+	handler router.SocketHandler // set before the first frame
+
+	sending   credit    // what may be sent to the client
+	receiving allowance // what the client may send
+	arrivals  arrivals  // of the queued messages, if a hook wants to know
+
+	mu     sync.Mutex
+	phase  int
+	status wire.CloseCode   // once ended: how
+	source wire.CloseSource // once ended: by whom
+	lost   bool             // the link to the gateway was reset: nobody hears us
+}
+
+// Send implements router.Conn: it blocks for credit and for room on the link.
+func (k *socket) Send(ctx context.Context, m router.Outgoing) error {
+	hook := k.service.cfg.Hooks.MessageSent
+	var start time.Time
+	if hook != nil {
+		start = time.Now()
+	}
+	cost := len(m.Data) + wire.DataOverhead
+	if err := k.sending.take(ctx, cost); err != nil {
+		return err
+	}
+	if err := k.stream.SendData(ctx, m.Type, m.ID, m.Data); err != nil {
+		k.sending.grant(cost)
+		return err
+	}
+	if hook != nil {
+		hook(len(m.Data), time.Since(start))
+	}
+	return nil
+}
+
+// Close implements router.Conn: a handler wants the client's connection closed.
+// The gateway answers with a Close of its own, which ends the socket.
+func (k *socket) Close(status router.Status, reason string) {
+	k.leave(func() error {
+		return k.stream.SendClose(wire.Close{Status: status, Reason: reason, Source: wire.SourceServer})
+	})
+	k.sending.end(ErrSocketClosed)
+}
+
+// Consumed implements router.Conn: the handling of a message starts.
+func (k *socket) Consumed(n int) {
+	if hook := k.service.cfg.Hooks.MessageStarted; hook != nil {
+		hook(time.Since(k.arrivals.pop()))
+	}
+	if grant := k.receiving.free(n + wire.DataOverhead); grant > 0 {
+		k.grant(grant)
+	}
+}
+
+func (k *socket) grant(n int) {
+	if err := k.stream.SendCredit(uint32(n)); err != nil {
+		k.service.log.Debug("credit not sent: the link broke", "socket", k.id, "error", err)
+	}
+}
+
+// Frame implements backplane.StreamHandler.
+func (k *socket) Frame(kind wire.Kind, body []byte) {
+	switch kind {
+	case wire.KindData:
+		d, err := wire.ParseData(body)
+		if err != nil {
+			k.violation(ViolationFrame, err)
+			return
+		}
+		k.deliver(d)
+	case wire.KindCredit:
+		c, err := wire.ParseCredit(body)
+		if err != nil {
+			k.violation(ViolationFrame, err)
+			return
+		}
+		k.sending.grant(int(c.Bytes))
+	case wire.KindClose:
+		c, err := wire.ParseClose(body)
+		if err != nil {
+			k.violation(ViolationFrame, err)
+			return
+		}
+		if c.Source == wire.SourceHandoff {
+			c.Status, c.Reason, c.Source = wire.CloseRestart, "handed to another instance", wire.SourceServer
+		}
+		k.end(c)
+	default:
+		k.violation(ViolationFrame, fmt.Errorf("kind %d on an open stream", kind))
+	}
+}
+
+// deliver queues a client's message.
+func (k *socket) deliver(d wire.Data) {
+	inUse, ok := k.receiving.spend(d.Cost())
+	if !ok {
+		k.violation(ViolationCredit, errors.New("more data than was granted"))
+		return
+	}
+	if inUse > copyAbove {
+		d.Payload = bytes.Clone(d.Payload)
+	}
+	hooks := &k.service.cfg.Hooks
+	if hooks.MessageStarted != nil {
+		k.arrivals.push(time.Now())
+	}
+	if hooks.MessageReceived != nil {
+		hooks.MessageReceived(len(d.Payload))
+	}
+	k.handler.Deliver(d.Type, d.Payload)
+}
+
+// violation closes the stream of a gateway that does not keep to the protocol.
+func (k *socket) violation(v Violation, cause error) {
+	c := wire.Close{Status: wire.CloseInternal, Reason: string(v), Source: wire.SourceServer}
+	k.leave(func() error { return k.stream.SendClose(c) })
+	if !k.end(c) {
+		return // what comes after the end does not matter any more
+	}
+	k.service.log.Error("stream closed: its gateway broke the protocol",
+		"violation", v, "cause", cause, "gateway", k.gateway, "node", k.stream.Peer(), "socket", k.id)
+	if hook := k.service.cfg.Hooks.Violation; hook != nil {
+		hook(v)
+	}
+}
+
+// Reset implements backplane.StreamHandler: the gateway is lost. Its answers have
+// nowhere to go, so handlers are cancelled even if they were to finish.
+func (k *socket) Reset(link.Reset) {
+	k.mu.Lock()
+	k.lost = true
+	k.mu.Unlock()
+	k.sending.end(ErrSocketClosed)
+	k.cut("gateway lost")
+}
+
+// depart asks the gateway to end the stream, because this instance stops: to hand
+// the socket back, or to close the client's connection once what is under way has
+// been answered.
+func (k *socket) depart() {
+	k.leave(func() error {
+		if k.service.cfg.OnInstanceLoss == registry.PolicyRepin {
+			return k.stream.SendRelease()
+		}
+		return k.stream.SendClose(wire.Close{
+			Status: wire.CloseRestart, Reason: restartReason, Source: wire.SourceServer, Finish: true,
+		})
+	})
+}
+
+// leave sends one request to end the stream, unless one was sent or it has ended.
+func (k *socket) leave(send func() error) {
+	k.mu.Lock()
+	first := k.phase == open
+	if first {
+		k.phase = leaving
+	}
+	k.mu.Unlock()
+	if !first {
+		return
+	}
+	if err := send(); err != nil {
+		// The link broke, so Reset follows and ends the socket.
+		k.service.log.Debug("close not sent: the link broke", "socket", k.id, "error", err)
+	}
+}
+
+// cut ends the socket now: handlers are cancelled.
+func (k *socket) cut(reason string) {
+	if !k.end(wire.Close{Status: wire.CloseRestart, Reason: reason, Source: wire.SourceServer}) {
+		// It had ended before. What was left to finish is cancelled.
+		k.handler.End(wire.CloseRestart, reason, wire.SourceServer, false)
+	}
+}
+
+// end tells the handler that the socket is gone, and finishes the stream when the
+// handler is through. Only the first call counts; it reports whether this was it.
+func (k *socket) end(c wire.Close) bool {
+	k.mu.Lock()
+	if k.phase == ended {
+		k.mu.Unlock()
+		return false
+	}
+	k.phase, k.status, k.source = ended, c.Status, c.Source
+	k.mu.Unlock()
+	if !c.Finish {
+		k.sending.end(ErrSocketClosed)
+	}
+	k.handler.End(c.Status, c.Reason, c.Source, c.Finish)
+	go k.finish()
+	return true
+}
+
+// finish waits until the UseClose handlers have run, and forgets the stream.
+func (k *socket) finish() {
+	<-k.handler.Done()
+	k.sending.end(ErrSocketClosed)
+	k.mu.Lock()
+	lost := k.lost
+	k.mu.Unlock()
+	if !lost {
+		if err := k.stream.SendClosed(); err != nil {
+			k.service.log.Debug("closed not sent: the link broke", "socket", k.id, "error", err)
+		}
+	}
+	k.stream.Done()
+	k.service.remove(k)
+	if hook := k.service.cfg.Hooks.SocketClosed; hook != nil {
+		hook(k.gateway, k.status, k.source)
+	}
+}
