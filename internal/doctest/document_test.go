@@ -53,13 +53,18 @@ type document struct {
 	ports  map[string]string // the real ones, by the document's
 	kept   []*program        // running to the document's end
 	socket string            // URL of the WebSocket for dialogues; "" until one is needed
+
+	// patience is for how long a dialogue is tried again: none, unless the document
+	// started a service, whose routes become known a moment later.
+	patience time.Duration
 }
 
 // run does with a block what its language asks for.
 func (d *document) run(t *testing.T, b block) {
 	t.Helper()
 	if steps := dialogue(b); len(steps) > 0 {
-		replay(t, d.dialogueURL(t), b, steps)
+		url := d.dialogueURL(t)
+		eventually(t, d.patience, func() error { return replay(t.Context(), url, b, steps) })
 		return
 	}
 	switch b.language {
@@ -130,6 +135,11 @@ func (d *document) shell(t *testing.T, b block) {
 func (d *document) start(t *testing.T, b block, name string, args ...string) {
 	t.Helper()
 	p := startProgram(t, b.String(), d.command(t, name, args...))
+	if b.argument == "" {
+		d.kept = append(d.kept, p)
+		d.patience = 20 * time.Second
+		return
+	}
 	url := d.local(t, b.argument)
 	p.await(t, url)
 	if b.verb == "serves" {
@@ -218,22 +228,38 @@ func (p *program) printed() string {
 	return string(b)
 }
 
-// await waits until the program answers at url.
+// await waits until the program answers at url. A build may be part of it.
 func (p *program) await(t *testing.T, url string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // a build may be part of it
-	defer cancel()
-	for tick := time.NewTicker(50 * time.Millisecond); ; {
-		err := probe(ctx, url)
+	eventually(t, 2*time.Minute, func() error {
+		select {
+		case exit := <-p.ended:
+			t.Fatalf("%s: ended with %v before it answered at %s\n%s", p.what, exit, url, p.printed())
+		default:
+		}
+		if err := probe(t.Context(), url); err != nil {
+			return fmt.Errorf("%s: %w\n%s", p.what, err, p.printed())
+		}
+		return nil
+	})
+}
+
+// eventually repeats try until it succeeds or time is up.
+func eventually(t *testing.T, patience time.Duration, try func() error) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
 		if err == nil {
 			return
 		}
 		select {
 		case <-tick.C:
-		case exit := <-p.ended:
-			t.Fatalf("%s: ended with %v before it answered at %s\n%s", p.what, exit, url, p.printed())
-		case <-ctx.Done():
-			t.Fatalf("%s: no answer at %s: %v\n%s", p.what, url, err, p.printed())
+		case <-deadline:
+			t.Error(err)
+			return
 		}
 	}
 }

@@ -2,6 +2,7 @@ package doctest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,16 +48,14 @@ func withoutRemark(s string) string {
 var closeStep = regexp.MustCompile(`^close (\d+)(?: (\S.*))?$`)
 
 // replay plays the steps on a new connection.
-func replay(t *testing.T, url string, b block, steps []step) {
-	t.Helper()
+func replay(ctx context.Context, url string, b block, steps []step) error {
 	header := map[string][]string{}
 	if b.verb == "subprotocol" {
 		header["Sec-WebSocket-Protocol"] = []string{b.argument}
 	}
-	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), url, header)
+	conn, resp, err := websocket.DefaultDialer.DialContext(ctx, url, header)
 	if err != nil {
-		t.Errorf("%s: dial: %v", b, err)
-		return
+		return fmt.Errorf("%s: dial: %w", b, err)
 	}
 	defer conn.Close()
 	defer resp.Body.Close()
@@ -64,20 +63,19 @@ func replay(t *testing.T, url string, b block, steps []step) {
 		at := fmt.Sprintf("%s:%d", b.file, s.line)
 		if s.client {
 			if err := conn.WriteMessage(websocket.TextMessage, []byte(s.text)); err != nil {
-				t.Errorf("%s: write: %v", at, err)
-				return
+				return fmt.Errorf("%s: write: %w", at, err)
 			}
 			continue
 		}
 		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		_, got, err := conn.ReadMessage()
 		if err := compareStep(s.text, got, err); err != nil {
-			t.Errorf("%s: %v", at, err)
-			return
+			return fmt.Errorf("%s: %w", at, err)
 		}
 	}
+	return nil
 }
 
 // compareStep reports how what the client received differs from the step.
