@@ -1,0 +1,41 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// reachTimeout bounds one question whether Redis is there.
+const reachTimeout = 2 * time.Second
+
+// Reach waits until Redis answers, or ctx ends, and logs why it has to wait. It
+// returns at once when Redis refuses the user or password. The error names the URL
+// without its password.
+func (t *Topology) Reach(ctx context.Context, log *slog.Logger) error {
+	client := t.NewClient()
+	defer func() { _ = client.Close() }()
+	for failures := 0; ; failures++ {
+		err := ping(ctx, client)
+		switch {
+		case err == nil:
+			return nil
+		case redis.IsAuthError(err) || redis.IsPermissionError(err):
+			return fmt.Errorf("%s refuses access: %w", t, err)
+		case failures == 0:
+			log.Warn("waiting for Redis", "redis", t, "err", err)
+		}
+		if !backoff(ctx, failures) {
+			return fmt.Errorf("%s cannot be reached: %w (%w)", t, err, context.Cause(ctx))
+		}
+	}
+}
+
+func ping(ctx context.Context, client redis.UniversalClient) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	return client.Ping(ctx).Err()
+}
