@@ -26,6 +26,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return fmt.Errorf("service %q: was started before; make a new one", s.name)
 	}
 	s.state = starting
+	s.instance = string(s.bp.Self().Node)
 	s.mu.Unlock()
 
 	// Streams are accepted before the announcement that lets them come.
@@ -59,10 +60,15 @@ func (s *Service) announcement() registry.Service {
 	return a
 }
 
-// accept starts the socket of a stream that a gateway opened. It is called by the
-// backplane and does not block.
+// accept takes a stream that a gateway opened. It is called by the backplane and
+// does not block.
 func (s *Service) accept(stream *backplane.Stream, o wire.Open) backplane.StreamHandler {
-	k := &socket{service: s, stream: stream, id: o.Socket, gateway: o.Gateway}
+	return s.newSocket(stream, o)
+}
+
+// newSocket starts the socket of a stream.
+func (s *Service) newSocket(st stream, o wire.Open) *socket {
+	k := &socket{service: s, stream: st, id: o.Socket, gateway: o.Gateway}
 	k.sending.grant(int(o.Credit))
 	grant := k.receiving.start(wire.DefaultWindow, s.cfg.SocketWindow)
 	k.handler = s.handler.ServeSocket(s.socketInfo(o), k)
@@ -102,7 +108,7 @@ func (s *Service) socketInfo(o wire.Open) router.SocketInfo {
 		Query:       query,
 		Subprotocol: o.Subprotocol,
 		Gateway:     o.Gateway,
-		Instance:    string(s.bp.Self().Node),
+		Instance:    s.instance,
 		Public:      true,
 	}
 }

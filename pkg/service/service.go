@@ -34,6 +34,8 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 
+	instance string // this node's id; set before streams are accepted
+
 	departed chan struct{} // has a value when a socket has gone since it was last empty
 	stopped  chan struct{} // closed when Stop is through
 

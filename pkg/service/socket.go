@@ -32,11 +32,28 @@ const (
 	ended   // the handler was told: UseClose runs, once
 )
 
+// stream is the part of a *backplane.Stream that a socket uses.
+type stream interface {
+	Peer() wire.Incarnation
+	SendData(ctx context.Context, mt wire.MessageType, id string, payload []byte) error
+	SendCredit(n uint32) error
+	SendClose(c wire.Close) error
+	SendRelease() error
+	SendClosed() error
+	Done()
+}
+
+var (
+	_ stream                  = (*backplane.Stream)(nil)
+	_ backplane.StreamHandler = (*socket)(nil)
+	_ router.Conn             = (*socket)(nil)
+)
+
 // socket is one client's socket on this instance: the router's transport for it
 // (router.Conn), and the receiving end of its stream (backplane.StreamHandler).
 type socket struct {
 	service *Service
-	stream  *backplane.Stream
+	stream  stream
 	id      wire.SocketID
 	gateway string
 	handler router.SocketHandler // set before the first frame
@@ -170,7 +187,6 @@ func (k *socket) Reset(link.Reset) {
 	k.mu.Lock()
 	k.lost = true
 	k.mu.Unlock()
-	k.sending.end(ErrSocketClosed)
 	k.cut("gateway lost")
 }
 
@@ -207,6 +223,7 @@ func (k *socket) leave(send func() error) {
 
 // cut ends the socket now: handlers are cancelled.
 func (k *socket) cut(reason string) {
+	k.sending.end(ErrSocketClosed)
 	if !k.end(wire.Close{Status: wire.CloseRestart, Reason: reason, Source: wire.SourceServer}) {
 		// It had ended before. What was left to finish is cancelled.
 		k.handler.End(wire.CloseRestart, reason, wire.SourceServer, false)
