@@ -29,6 +29,24 @@ type Hooks struct {
 	Reset func(Cause)
 }
 
+func call(f func()) {
+	if f != nil {
+		f()
+	}
+}
+
+func call1(f func(int), n int) {
+	if f != nil {
+		f(n)
+	}
+}
+
+func call2(f func(frames, bytes int), frames, bytes int) {
+	if f != nil {
+		f(frames, bytes)
+	}
+}
+
 // Rejection names why a datagram was not used. It is the metric label.
 type Rejection string
 
