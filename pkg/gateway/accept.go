@@ -1,0 +1,212 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
+// client is what handlers get to know about the other side of a connection.
+type client struct {
+	remoteAddr  string
+	path, query string // of the handshake's URL
+	subprotocol string // the negotiated one; "" when the client named none
+	headers     []wire.HeaderField
+	identity    []byte
+}
+
+// maxClient is how much of a handshake may be forwarded, in bytes: each socket
+// holds it, and each instance gets it.
+const maxClient = 16 << 10
+
+// credentialPrefix marks entries of Sec-WebSocket-Protocol that name no
+// subprotocol: browsers have no other header to put a credential in.
+const credentialPrefix = "boreas."
+
+const protocolHeader = "Sec-Websocket-Protocol"
+
+// ServeHTTP makes a WebSocket of the request. It returns when the handshake is
+// done; the connection lives until Run or Drain end it. A request that is not
+// accepted gets an HTTP status and {"error": text, "code": refusal}.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		g.turnAway(w, http.StatusUpgradeRequired, RefuseNotWebSocket, "connect with a WebSocket client")
+		return
+	}
+	subprotocol, encoding, ok := negotiate(r.Header)
+	if !ok {
+		g.turnAway(w, http.StatusBadRequest, RefuseSubprotocol,
+			"none of the offered subprotocols is known; offer one of "+strings.Join(envelope.Subprotocols(), ", ")+", or none for JSON")
+		return
+	}
+	if !g.originAllowed(r) {
+		g.turnAway(w, http.StatusForbidden, RefuseOrigin, "pages of this origin may not connect")
+		return
+	}
+	client, ok := g.describe(r, subprotocol)
+	if !ok {
+		g.turnAway(w, http.StatusRequestHeaderFieldsTooLarge, RefuseTooLarge, "the handshake is too large")
+		return
+	}
+	if refusal := g.admit(); refusal != "" {
+		w.Header().Set("Retry-After", "1")
+		g.turnAway(w, http.StatusServiceUnavailable, refusal, "this gateway takes no connections now; try another one")
+		return
+	}
+	g.upgrade(w, r, client, encoding)
+}
+
+// turnAway answers a handshake that is not accepted.
+func (g *Gateway) turnAway(w http.ResponseWriter, status int, why Refusal, text string) {
+	g.hooks.Refused(why)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	body, _ := json.Marshal(map[string]string{"error": text, "code": string(why)}) // cannot fail
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// upgrade does the handshake for a client that admit has let in.
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client, encoding envelope.Encoding) {
+	hijack := &hijacker{ResponseWriter: w}
+	header := http.Header{}
+	if client.subprotocol != "" {
+		header.Set(protocolHeader, client.subprotocol)
+	}
+	ws, err := g.upgrader.Upgrade(hijack, r, header)
+	if err != nil {
+		g.log.Debug("a handshake failed", "remote", client.remoteAddr, "err", err)
+		g.dismiss()
+		return
+	}
+	c := &conn{
+		g:        g,
+		id:       wire.SocketID(rand.Text()),
+		ws:       ws,
+		nc:       hijack.tap.Conn,
+		encoding: encoding,
+		client:   client,
+		opened:   time.Now(),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.changed.L = &c.mu
+	c.ids.limit = g.cfg.MaxConversations
+	c.write = c.writeLoop
+	c.alive()
+	ws.SetPingHandler(c.pong)
+	ws.SetCloseHandler(ignoreClose)
+	hijack.tap.c = c
+	g.add(c)
+	go c.run()
+}
+
+// newUpgrader returns what speaks the handshake. The connection's own writer frames
+// messages, so gorilla/websocket gets no write buffer to hold on to.
+func (g *Gateway) newUpgrader() *websocket.Upgrader {
+	return &websocket.Upgrader{
+		HandshakeTimeout: handshakeTimeout,
+		WriteBufferPool:  new(sync.Pool),
+		CheckOrigin:      func(*http.Request) bool { return true }, // ServeHTTP has done it
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			w.Header().Set("Sec-Websocket-Version", "13")
+			g.turnAway(w, status, RefuseNotWebSocket, reason.Error())
+		},
+	}
+}
+
+const handshakeTimeout = 5 * time.Second
+
+// hijacker puts a tap into the connection that gorilla/websocket takes over.
+type hijacker struct {
+	http.ResponseWriter
+	tap *tap
+}
+
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.tap = &tap{Conn: nc}
+	return h.tap, rw, nil
+}
+
+// negotiate picks the subprotocol: the first that the client offers and this
+// gateway speaks; none if it offers none. ok is false if it offers only others.
+func negotiate(h http.Header) (subprotocol string, e envelope.Encoding, ok bool) {
+	offered := false
+	for _, line := range h[protocolHeader] {
+		for s := range strings.SplitSeq(line, ",") {
+			s = strings.TrimSpace(s)
+			if s == "" || strings.HasPrefix(s, credentialPrefix) {
+				continue
+			}
+			if e, ok = envelope.FromSubprotocol(s); ok {
+				return s, e, true
+			}
+			offered = true
+		}
+	}
+	return "", envelope.JSON, !offered
+}
+
+// originAllowed reports whether a browser may connect from the page that it is on.
+func (g *Gateway) originAllowed(r *http.Request) bool {
+	if g.cfg.CheckOrigin != nil {
+		return g.cfg.CheckOrigin(r)
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(g.cfg.AllowedOrigins, "*") || slices.Contains(g.cfg.AllowedOrigins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}
+
+// describe collects what handlers may know about a client. ok is false if that is
+// too much to keep.
+func (g *Gateway) describe(r *http.Request, subprotocol string) (c *client, ok bool) {
+	c = &client{
+		remoteAddr:  r.RemoteAddr,
+		path:        r.URL.Path,
+		query:       r.URL.RawQuery,
+		subprotocol: subprotocol,
+	}
+	size := len(c.path) + len(c.query)
+	for _, name := range g.headers {
+		for _, v := range r.Header[name] {
+			c.headers = append(c.headers, wire.HeaderField{Name: name, Value: v})
+			size += len(name) + len(v)
+		}
+	}
+	return c, size <= maxClient
+}
+
+// forwardHeaders returns the names of the headers that handlers may see, in
+// canonical form. Sec-WebSocket-Protocol is never among them: it may hold a
+// credential, and the negotiated subprotocol is forwarded anyway.
+func forwardHeaders(names []string) []string {
+	var list []string
+	for _, n := range names {
+		if n = textproto.CanonicalMIMEHeaderKey(n); n != protocolHeader {
+			list = append(list, n)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
+// Defaults of [Config].
+const (
+	DefaultMaxSockets          = 100_000
+	DefaultMaxMessageBytes     = 64 << 10
+	DefaultMaxConversations    = 1024
+	DefaultReplyWindow         = wire.DefaultWindow
+	DefaultPingInterval        = 25 * time.Second
+	DefaultPeerTimeout         = 45 * time.Second
+	DefaultMessageTimeout      = 30 * time.Second
+	DefaultSlowConsumerTimeout = 10 * time.Second
+	DefaultPinTimeout          = 5 * time.Second
+	DefaultCloseTimeout        = 5 * time.Second
+	DefaultHandbackTimeout     = 30 * time.Second
+	DefaultDrainWindow         = 10 * time.Second
+)
+
+// MaxMessageBytes is the largest value of Config.MaxMessageBytes: a message
+// travels as one frame of a link, which is a little larger.
+const MaxMessageBytes = 1<<20 - 4096
+
+// DefaultForwardHeaders are the handshake headers that handlers see unless
+// Config.ForwardHeaders says otherwise.
+func DefaultForwardHeaders() []string {
+	return []string{"Accept-Language", "Origin", "User-Agent", "X-Request-Id"}
+}
+
+// Config configures a [Gateway]. A zero field means its default, a negative one
+// that there is no such limit, where the field says that this is possible.
+type Config struct {
+	// AllowedOrigins are the values of the Origin header that are accepted beside
+	// the gateway's own host, such as "https://app.example.com". "*" accepts all.
+	// A handshake without the header is not a browser's and always accepted.
+	// Default: none, only the same host.
+	AllowedOrigins []string
+	// CheckOrigin replaces the check of AllowedOrigins. Default: nil.
+	CheckOrigin func(*http.Request) bool
+	// ForwardHeaders names the handshake headers that handlers may see. Name
+	// Cookie or Authorization only if every service may act as the client.
+	// Sec-WebSocket-Protocol, which may hold a credential, is never forwarded.
+	// Default: [DefaultForwardHeaders]; an empty, non-nil list forwards none.
+	ForwardHeaders []string
+
+	// MaxSockets is how many clients may be connected; further handshakes get 503.
+	// Default 100,000; negative: as many as memory and file descriptors allow.
+	MaxSockets int
+	// MaxMessageBytes is the largest message of a client, in bytes. A larger one
+	// closes the connection with 1009. Default 64 KiB, at most [MaxMessageBytes].
+	MaxMessageBytes int
+	// MaxConversations is how many message ids are remembered per socket in order
+	// to route messages without a path, and per (socket, service) in order to
+	// report requests that a lost instance leaves unanswered. The least recently
+	// used are forgotten first. Default 1024.
+	MaxConversations int
+	// ReplyWindow is how much a service may send to one socket before the client
+	// has taken it, in bytes; every message counts [wire.DataOverhead] more than
+	// its length. This bounds what a slow client takes of the gateway's memory,
+	// per service that it uses. Default 256 KiB.
+	ReplyWindow int
+
+	// PingInterval is the longest time between two pings to a client; the actual
+	// time is up to a fifth shorter, at random. Default 25 s; negative: no pings.
+	PingInterval time.Duration
+	// PeerTimeout is after how long without a byte from a client its connection
+	// counts as dead. Time in which the gateway does not read, because a service
+	// is slow, does not count. Default 45 s; negative: never.
+	PeerTimeout time.Duration
+	// MessageTimeout is how long one message may take from its first byte to its
+	// last. After that the connection is closed with 1008. Default 30 s;
+	// negative: for ever.
+	MessageTimeout time.Duration
+	// SlowConsumerTimeout is how long a client may leave the gateway's writes
+	// without any progress before it is closed with 1008. Default 10 s; negative:
+	// for ever.
+	SlowConsumerTimeout time.Duration
+	// PinTimeout bounds the search for an instance at a socket's first message for
+	// a service; after it the client gets the error unavailable. Default 5 s.
+	PinTimeout time.Duration
+	// CloseTimeout is how long the gateway waits for a client to read the close
+	// frame and to answer it. Default 5 s.
+	CloseTimeout time.Duration
+	// HandbackTimeout is how long an instance may take to run its close handlers,
+	// or to finish what is queued when it hands a socket back or the gateway
+	// drains. After it the pin is removed all the same. Default 30 s.
+	HandbackTimeout time.Duration
+	// DrainWindow is the time over which Drain spreads the closing of sockets, so
+	// that their clients do not all reconnect at once. Default 10 s; negative: all
+	// are closed at once.
+	DrainWindow time.Duration
+
+	// Logger gets what operators may want to know. Credentials and query strings
+	// are never logged. Default: discards everything.
+	Logger *slog.Logger
+	// Hooks are told what happens. Default: none.
+	Hooks Hooks
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.MaxSockets, DefaultMaxSockets)
+	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
+	setDefault(&c.MaxConversations, DefaultMaxConversations)
+	setDefault(&c.ReplyWindow, DefaultReplyWindow)
+	setDefault(&c.PingInterval, DefaultPingInterval)
+	setDefault(&c.PeerTimeout, DefaultPeerTimeout)
+	setDefault(&c.MessageTimeout, DefaultMessageTimeout)
+	setDefault(&c.SlowConsumerTimeout, DefaultSlowConsumerTimeout)
+	setDefault(&c.PinTimeout, DefaultPinTimeout)
+	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
+	setDefault(&c.HandbackTimeout, DefaultHandbackTimeout)
+	setDefault(&c.DrainWindow, DefaultDrainWindow)
+	if c.ForwardHeaders == nil {
+		c.ForwardHeaders = DefaultForwardHeaders()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// interval is the time that connections are looked after in.
+func (c Config) interval() time.Duration {
+	if c.PingInterval > 0 {
+		return c.PingInterval
+	}
+	if c.PeerTimeout > 0 {
+		return c.PeerTimeout
+	}
+	return DefaultPingInterval
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate reports everything that is wrong with a configuration whose defaults
+// have been filled in.
+func (c Config) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("gateway.Config."+format, args...))
+		}
+	}
+	check(c.MaxMessageBytes > 0 && c.MaxMessageBytes <= MaxMessageBytes,
+		"MaxMessageBytes: %d; must be between 1 and %d", c.MaxMessageBytes, MaxMessageBytes)
+	check(c.MaxConversations > 0, "MaxConversations: %d; must be positive", c.MaxConversations)
+	check(c.ReplyWindow >= minWindow && c.ReplyWindow <= maxWindow,
+		"ReplyWindow: %d; must be between %d and %d", c.ReplyWindow, minWindow, maxWindow)
+	check(c.PingInterval < 0 || c.PingInterval >= minInterval,
+		"PingInterval: %v; must be negative or at least %v", c.PingInterval, minInterval)
+	check(c.PeerTimeout < 0 || c.PeerTimeout > c.PingInterval,
+		"PeerTimeout: %v; must be negative or above PingInterval (%v)", c.PeerTimeout, c.PingInterval)
+	check(c.PinTimeout > 0, "PinTimeout: %v; must be positive", c.PinTimeout)
+	check(c.CloseTimeout > 0, "CloseTimeout: %v; must be positive", c.CloseTimeout)
+	check(c.HandbackTimeout > 0, "HandbackTimeout: %v; must be positive", c.HandbackTimeout)
+	for _, h := range c.ForwardHeaders {
+		check(h != "", "ForwardHeaders: holds an empty name")
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	minWindow   = 4 << 10
+	maxWindow   = 64 << 20
+	minInterval = 25 * time.Millisecond
+)

@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/registry"
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
+// refusal is why a message is answered with an error in place of being sent on.
+type refusal struct {
+	code wire.ErrorCode
+	text string
+}
+
+// dispatch sends a message on to the service that handles it, or answers it with
+// an error. It blocks while the service gives no credit, and with it the reading
+// from this client. It returns an ending if the message is a reason to close the
+// connection.
+func (c *conn) dispatch(msg []byte) ending {
+	head, err := c.encoding.Peek(msg)
+	if errors.Is(err, envelope.ErrUTF8) {
+		return causeInvalidUTF8.ending()
+	}
+	if err != nil {
+		c.refuse(head.ID, &refusal{wire.CodeBadMessage, err.Error()})
+		return ending{}
+	}
+	to, no := c.route(head)
+	if no == nil {
+		no = c.send(to, head.ID, msg)
+	}
+	if no != nil {
+		c.refuse(head.ID, no)
+	}
+	return ending{}
+}
+
+// route finds the service that handles a message.
+func (c *conn) route(head envelope.Head) (*target, *refusal) {
+	table := c.g.routes.Load()
+	if len(head.Path) > 0 {
+		if err := checkPath(head.Path); err != nil {
+			return nil, &refusal{wire.CodeBadPath, err.Error()}
+		}
+		if to := table.lookup(head.Path); to != nil {
+			return to, nil
+		}
+		return nil, &refusal{wire.CodeNoRoute, fmt.Sprintf("no service handles %s", head.Path)}
+	}
+	if len(head.ID) == 0 {
+		return nil, &refusal{wire.CodeNoPath, "the message has neither a path nor an id"}
+	}
+	service := c.lastUsed(head.ID)
+	if service == "" {
+		return nil, &refusal{wire.CodeNoPath, "the message has no path, and its id was not used before"}
+	}
+	if to := table.services[service]; to != nil {
+		return to, nil
+	}
+	return nil, &refusal{wire.CodeNoRoute, "the service that used this id is gone"}
+}
+
+// send sends a message to the socket's instance of a service, after having pinned
+// the socket if need be.
+func (c *conn) send(to *target, id, msg []byte) *refusal {
+	for range maxPinTries {
+		p := c.acquire(to.service, id, len(msg)+wire.DataOverhead)
+		if p == nil {
+			if c.over.Load() {
+				return nil
+			}
+			if err := c.bind(to); err != nil {
+				return c.unbound(to, err)
+			}
+			continue
+		}
+		err := p.stream.SendData(c.ctx, c.encoding.MessageType(), "", msg)
+		if c.sent(p, id, err) {
+			if err == nil {
+				c.g.hooks.MessageIn(to.service, len(msg))
+			}
+			return nil
+		}
+	}
+	return &refusal{wire.CodeUnavailable, "no instance of " + to.service + " could be reached; try again in a second"}
+}
+
+// unbound says why a socket has no instance.
+func (c *conn) unbound(to *target, err error) *refusal {
+	if c.over.Load() {
+		return nil
+	}
+	if !errors.Is(err, registry.ErrNoInstance) {
+		c.g.log.Warn("a socket could not be pinned", "socket", c.id, "service", to.service, "err", err)
+	}
+	return &refusal{wire.CodeUnavailable, "no instance of " + to.service + " is available; try again in a second"}
+}
+
+// acquire takes the credit for one message, and waits for it if need be. It
+// returns nil if the socket has no pin in the service, or is ending.
+func (c *conn) acquire(service string, id []byte, cost int) *pin {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var waiting time.Time
+	for c.state == connOpen {
+		p := c.pinOf(service)
+		if p == nil {
+			break
+		}
+		if p.state == pinOpen && p.credit > 0 {
+			p.credit -= cost
+			c.sending = p
+			if len(id) > 0 {
+				c.note(id, service)
+				if p.policy == registry.PolicyRepin {
+					p.inFlight.put(id, struct{}{})
+				}
+			}
+			if !waiting.IsZero() {
+				c.g.hooks.Throttled(service, time.Since(waiting))
+			}
+			return p
+		}
+		if waiting.IsZero() {
+			waiting = time.Now()
+		}
+		c.wait()
+	}
+	return nil
+}
+
+// sent accounts for an attempt to send on p. It reports whether the message is
+// settled: false means that it may be tried again on another instance.
+func (c *conn) sent(p *pin, id []byte, err error) bool {
+	c.mu.Lock()
+	c.sending = nil
+	closeDue := p.closeDue
+	p.closeDue = nil
+	settled := err == nil || c.state != connOpen
+	if !settled {
+		// The link took nothing. If the loss of the pin was noticed before, the
+		// client has been told that this request is lost, and it must not be done.
+		tracked := len(id) > 0 && p.policy == registry.PolicyRepin
+		if p.state != pinGone {
+			p.inFlight.remove(id)
+		} else if tracked {
+			settled = true
+		}
+	}
+	c.mu.Unlock()
+	if closeDue != nil {
+		closeStreams([]closeOrder{{p, *closeDue}})
+	}
+	if err != nil && c.ctx.Err() == nil {
+		p.lost(err.Error())
+	}
+	return settled
+}
+
+// refuse answers a message with an error.
+func (c *conn) refuse(id []byte, r *refusal) {
+	c.g.hooks.Rejected(r.code)
+	c.answer(c.encoding.AppendError(nil, string(id), r.code, r.text))
+}
+
+// note remembers which service used an id last. mu is held.
+func (c *conn) note(id []byte, service string) {
+	if c.several {
+		c.ids.put(id, service)
+	}
+}
+
+// lastUsed returns the service that a message without a path goes to: the one that
+// used its id last, "" if the socket has used none. Ids are only remembered once a
+// socket uses a second service, so unknown ones belong to the first.
+func (c *conn) lastUsed(id []byte) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if service, ok := c.ids.get(id); ok {
+		return service
+	}
+	return c.first
+}

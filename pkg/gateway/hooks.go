@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
+// Hooks are called as things happen, from the goroutines that do them: they must
+// be quick, must not block and must not call into this package. Any of them may
+// be nil.
+type Hooks struct {
+	// SocketOpened is called when a handshake has succeeded.
+	SocketOpened func()
+	// SocketClosed is called when a connection is gone: with the status that its
+	// services were told, the named reason, and how long it was open. The reason
+	// is one of a fixed set (see docs/protocol.md), fit for a metric label.
+	SocketClosed func(status wire.CloseCode, reason string, open time.Duration)
+	// Refused is called for each handshake that is not accepted.
+	Refused func(Refusal)
+	// MessageIn is called for each message of a client that was sent on to a
+	// service, with its length in bytes.
+	MessageIn func(service string, bytes int)
+	// MessagesOut is called after messages were written to a client together.
+	MessagesOut func(messages, bytes int)
+	// Rejected is called for each message of a client that was answered with an
+	// error in place of being sent on.
+	Rejected func(wire.ErrorCode)
+	// Pinned is called when a socket was bound to an instance of a service, or
+	// could not be, with the time that it took.
+	Pinned func(service string, took time.Duration, err error)
+	// Unpinned is called when such a binding ends, with the reason: "closed",
+	// "handoff", "lost" or "timeout".
+	Unpinned func(service string, reason string)
+	// Throttled is called when the gateway stopped reading a client because a
+	// service gave no credit, once per stop, with its duration.
+	Throttled func(service string, d time.Duration)
+	// Dropped is called for messages of a service that could not be delivered
+	// because the client's connection was closing or gone.
+	Dropped func(messages int)
+	// Draining is called while the gateway drains, with the number of sockets that
+	// are left.
+	Draining func(sockets int)
+}
+
+// Refusal names why a handshake was not accepted. It is the metric label.
+type Refusal string
+
+// The reasons to refuse a handshake.
+const (
+	RefuseNotWebSocket Refusal = "not_websocket" // a plain HTTP request, or a broken handshake
+	RefuseSubprotocol  Refusal = "subprotocol"   // none of the offered subprotocols is spoken here
+	RefuseOrigin       Refusal = "origin"        // a web page of a foreign origin
+	RefuseTooLarge     Refusal = "too_large"     // its URL and forwarded headers are over 16 KiB
+	RefuseNotReady     Refusal = "not_ready"     // Run has not begun, or is over
+	RefuseDraining     Refusal = "draining"      // Drain has begun
+	RefuseTooMany      Refusal = "too_many"      // over Config.MaxSockets
+)
+
+// orNothing fills in functions that do nothing.
+func (h Hooks) orNothing() Hooks {
+	if h.SocketOpened == nil {
+		h.SocketOpened = func() {}
+	}
+	if h.SocketClosed == nil {
+		h.SocketClosed = func(wire.CloseCode, string, time.Duration) {}
+	}
+	if h.Refused == nil {
+		h.Refused = func(Refusal) {}
+	}
+	if h.MessageIn == nil {
+		h.MessageIn = func(string, int) {}
+	}
+	if h.MessagesOut == nil {
+		h.MessagesOut = func(int, int) {}
+	}
+	if h.Rejected == nil {
+		h.Rejected = func(wire.ErrorCode) {}
+	}
+	if h.Pinned == nil {
+		h.Pinned = func(string, time.Duration, error) {}
+	}
+	if h.Unpinned == nil {
+		h.Unpinned = func(string, string) {}
+	}
+	if h.Throttled == nil {
+		h.Throttled = func(string, time.Duration) {}
+	}
+	if h.Dropped == nil {
+		h.Dropped = func(int) {}
+	}
+	if h.Draining == nil {
+		h.Draining = func(int) {}
+	}
+	return h
+}
