@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/boreas-ws/boreas/pkg/router"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -57,12 +58,12 @@ func TestCreditEndsWithContextOrStream(t *testing.T) {
 		blocked := make(chan error)
 		go func() { blocked <- c.take(t.Context(), 1) }()
 		synctest.Wait()
-		c.end(ErrSocketClosed)
-		if err := <-blocked; !errors.Is(err, ErrSocketClosed) {
+		c.end(router.ErrSocketClosed)
+		if err := <-blocked; !errors.Is(err, router.ErrSocketClosed) {
 			t.Errorf("a blocked take gave %v after the end", err)
 		}
 		c.grant(100)
-		if err := c.take(t.Context(), 1); !errors.Is(err, ErrSocketClosed) {
+		if err := c.take(t.Context(), 1); !errors.Is(err, router.ErrSocketClosed) {
 			t.Errorf("take after the end: %v", err)
 		}
 	})

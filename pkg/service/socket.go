@@ -15,10 +15,6 @@ import (
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// ErrSocketClosed is what sending to a socket gives that has ended, or that was
-// asked to close.
-var ErrSocketClosed = errors.New("service: the socket is closed")
-
 // copyAbove is how much of a socket's window may be in use before messages are
 // copied out of the batches that they came in. A socket that keeps up saves the
 // copy; one that does not must not hold whole batches for a few bytes of each.
@@ -81,6 +77,9 @@ func (k *socket) Send(ctx context.Context, m router.Outgoing) error {
 		return err
 	}
 	if err := k.stream.SendData(ctx, m.Type, m.ID, m.Data); err != nil {
+		if errors.Is(err, link.ErrReset) {
+			return router.ErrSocketClosed // Reset is told, or has been
+		}
 		k.sending.grant(cost)
 		return err
 	}
@@ -96,7 +95,7 @@ func (k *socket) Close(status router.Status, reason string) {
 	k.leave(func() error {
 		return k.stream.SendClose(wire.Close{Status: status, Reason: reason, Source: wire.SourceServer})
 	})
-	k.sending.end(ErrSocketClosed)
+	k.sending.end(router.ErrSocketClosed)
 }
 
 // Consumed implements router.Conn: the handling of a message starts.
@@ -223,7 +222,7 @@ func (k *socket) leave(send func() error) {
 
 // cut ends the socket now: handlers are cancelled.
 func (k *socket) cut(reason string) {
-	k.sending.end(ErrSocketClosed)
+	k.sending.end(router.ErrSocketClosed)
 	if !k.end(wire.Close{Status: wire.CloseRestart, Reason: reason, Source: wire.SourceServer}) {
 		// It had ended before. What was left to finish is cancelled.
 		k.handler.End(wire.CloseRestart, reason, wire.SourceServer, false)
@@ -241,7 +240,7 @@ func (k *socket) end(c wire.Close) bool {
 	k.phase, k.status, k.source = ended, c.Status, c.Source
 	k.mu.Unlock()
 	if !c.Finish {
-		k.sending.end(ErrSocketClosed)
+		k.sending.end(router.ErrSocketClosed)
 	}
 	k.handler.End(c.Status, c.Reason, c.Source, c.Finish)
 	go k.finish()
@@ -251,7 +250,7 @@ func (k *socket) end(c wire.Close) bool {
 // finish waits until the UseClose handlers have run, and forgets the stream.
 func (k *socket) finish() {
 	<-k.handler.Done()
-	k.sending.end(ErrSocketClosed)
+	k.sending.end(router.ErrSocketClosed)
 	k.mu.Lock()
 	lost := k.lost
 	k.mu.Unlock()

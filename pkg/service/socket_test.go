@@ -250,7 +250,7 @@ func (g *stage) checkEnded(chosen []string) error {
 	if hard && !g.actor.cancelled {
 		return errors.New("handlers were left to finish what nobody waits for")
 	}
-	if err := g.Send(context.Background(), router.Outgoing{}); !errors.Is(err, ErrSocketClosed) {
+	if err := g.Send(context.Background(), router.Outgoing{}); !errors.Is(err, router.ErrSocketClosed) {
 		return fmt.Errorf("Send after the end: %v", err)
 	}
 	return nil

@@ -1,0 +1,84 @@
+// Command chat runs one instance of the demo service.
+//
+//	go run ./examples/chat --redis redis://localhost:6379
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/boreas-ws/boreas/examples/chat/chat"
+	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/registry"
+	"github.com/boreas-ws/boreas/pkg/service"
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
+// flags are the settings: flags, else BOREAS_* variables, else defaults.
+type flags struct {
+	Redis          string        `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS) or unix:// URL."`
+	Namespace      string        `default:"boreas" help:"Tells systems apart that share a Redis."`
+	NodeID         string        `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
+	Service        string        `default:"chat" help:"Name of the service."`
+	Gateways       []string      `placeholder:"NAME,..." help:"Gateways that route to this service. Default: all."`
+	OnInstanceLoss string        `default:"close" enum:"close,repin" help:"What becomes of a socket whose instance dies or stops: its client is closed with 1012, or its next message goes to another instance."`
+	DrainTimeout   time.Duration `default:"10s" help:"After SIGTERM, time that handlers have to finish; negative for none."`
+}
+
+// closeTimeout is how long the last frames may take to reach the gateways.
+const closeTimeout = 2 * time.Second
+
+func main() {
+	var f flags
+	kong.Parse(&f, kong.Name("chat"), kong.Description("One instance of the demo service of Boreas."), kong.DefaultEnvars("BOREAS"))
+
+	// The first signal drains. After it signals have their usual effect, so a
+	// second one ends the process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := run(ctx, f, logger, os.Stdout); err != nil {
+		logger.Error("chat ended", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends, then drains.
+func run(ctx context.Context, f flags, logger *slog.Logger, stdout io.Writer) error {
+	bp, err := backplane.Open(ctx, f.Redis, backplane.Config{
+		Namespace: f.Namespace,
+		NodeID:    wire.NodeID(f.NodeID),
+		Logger:    logger,
+	})
+	if err != nil {
+		return err
+	}
+	s := service.New(f.Service, bp, chat.Router(), service.Config{
+		Gateways:       f.Gateways,
+		OnInstanceLoss: registry.Policy(f.OnInstanceLoss),
+		DrainTimeout:   f.DrainTimeout,
+		Logger:         logger,
+	})
+	err = s.Start(ctx)
+	if err == nil {
+		fmt.Fprintf(stdout, "%s is serving as %s\n", f.Service, bp.Self().Node)
+		select {
+		case <-ctx.Done():
+		case <-bp.Done():
+		}
+		err = s.Stop(context.WithoutCancel(ctx))
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	return errors.Join(err, bp.Close(ending))
+}
