@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// dialers is how many connections are being opened at a time.
+const dialers = 32
+
+// Footprint is what idle sockets cost in memory.
+type Footprint struct {
+	Name    string `json:"name"`
+	Process string `json:"process"`
+	Sockets int    `json:"sockets"`
+	// Bytes that the process holds for each socket, beyond what it held without
+	// any: as they are some seconds after the last socket came, and after a
+	// garbage collection.
+	Bytes   float64 `json:"bytes_per_socket"`
+	AfterGC float64 `json:"bytes_per_socket_after_gc"`
+}
+
+// idle measures n sockets that do nothing: of the bare server, and of a gateway
+// before and after each of them has had one message answered.
+func idle(ctx context.Context, s *stack, n int) ([]Footprint, error) {
+	var all []Footprint
+	bare, err := s.bare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h := newHold(bare, n)
+	defer h.close()
+	if err := h.open(ctx); err != nil {
+		return nil, err
+	}
+	f, err := h.footprints(ctx, bare.name)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, f...)
+	h.close()
+	s.stop()
+
+	boreas, err := s.boreas(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h = newHold(boreas, n)
+	defer h.close()
+	if err := h.open(ctx); err != nil {
+		return nil, err
+	}
+	if f, err = h.footprints(ctx, "boreas, not pinned"); err != nil {
+		return nil, err
+	}
+	all = append(all, f[0]) // the service knows nothing of them
+	if err := h.each(func(_ int, c *client) error { return c.roundTrip() }); err != nil {
+		return nil, err
+	}
+	if f, err = h.footprints(ctx, "boreas, pinned"); err != nil {
+		return nil, err
+	}
+	s.stop()
+	return append(all, f...), nil
+}
+
+// hold is a number of sockets that are held open.
+type hold struct {
+	t       *target
+	clients []*client
+	before  map[int]int64 // resident set by process id, without sockets
+}
+
+func newHold(t *target, n int) *hold {
+	return &hold{t: t, clients: make([]*client, n), before: make(map[int]int64)}
+}
+
+func (h *hold) open(ctx context.Context) error {
+	for _, p := range h.t.procs {
+		rss, err := residentSet(p.pid)
+		if err != nil {
+			return err
+		}
+		h.before[p.pid] = rss
+	}
+	return h.each(func(i int, _ *client) (err error) {
+		h.clients[i], err = dial(ctx, h.t)
+		return err
+	})
+}
+
+func (h *hold) close() {
+	for _, c := range h.clients {
+		if c != nil {
+			c.close()
+		}
+	}
+	h.clients = nil
+}
+
+// each calls do for each socket, for dialers of them at a time.
+func (h *hold) each(do func(i int, c *client) error) error {
+	failed := make(chan error, dialers)
+	for k := range dialers {
+		go func() {
+			for i := k; i < len(h.clients); i += dialers {
+				if err := do(i, h.clients[i]); err != nil {
+					failed <- fmt.Errorf("%s, socket %d: %w", h.t.name, i, err)
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	var err error
+	for range dialers {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+// footprints weighs every process of the target but Redis.
+func (h *hold) footprints(ctx context.Context, name string) ([]Footprint, error) {
+	var all []Footprint
+	for i, p := range h.t.procs {
+		if p.name == "redis" {
+			continue
+		}
+		f := Footprint{Name: name, Process: p.name, Sockets: len(h.clients)}
+		var err error
+		if f.Bytes, err = h.settled(ctx, p.pid); err != nil {
+			return nil, err
+		}
+		f.AfterGC = f.Bytes
+		if i == 0 {
+			if err := h.t.collectGarbage(ctx); err != nil {
+				return nil, err
+			}
+			if f.AfterGC, err = h.settled(ctx, p.pid); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// settled waits until a process's memory changes little any more and returns what
+// it holds for each socket. The runtime of Go gives memory back in its own time.
+func (h *hold) settled(ctx context.Context, pid int) (float64, error) {
+	const (
+		interval = time.Second
+		quiet    = 3  // readings in a row that differ by less than 0.5 %
+		patience = 20 // readings at most
+	)
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var last int64
+	for n, still := 0, 0; n < patience && still < quiet; n++ {
+		rss, err := residentSet(pid)
+		if err != nil {
+			return 0, err
+		}
+		still++
+		if diff := rss - last; max(diff, -diff) > rss/200 {
+			still = 0
+		}
+		last = rss
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return float64(last-h.before[pid]) / float64(len(h.clients)), nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// options say how long to measure, and what.
+type options struct {
+	duration, warmup time.Duration // of one measurement
+	rounds           int           // of each shape; the table has the medians
+	sockets          int           // idle ones; 0 leaves them out
+	micro            time.Duration // for each Go benchmark; 0 leaves them out
+	profile          string        // directory for CPU profiles; "" for none
+}
+
+// The names of the targets in the report.
+const (
+	nameBare     = "bare gorilla echo"
+	nameBoreas   = "boreas"
+	namePingPong = "raw ping-pong"
+)
+
+var shapes = []shape{{1, 1}, {64, 1}, {64, 16}}
+
+func main() {
+	played, err := playRole(os.Args[1:])
+	if !played {
+		err = bench()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func bench() error {
+	var o options
+	asJSON := flag.Bool("json", false, "print JSON in place of tables")
+	flag.DurationVar(&o.duration, "duration", 4*time.Second, "`time` of one measurement")
+	flag.DurationVar(&o.warmup, "warmup", time.Second, "`time` before it that does not count")
+	flag.IntVar(&o.rounds, "rounds", 3, "measurements of each kind; the median counts")
+	flag.IntVar(&o.sockets, "sockets", 10_000, "idle sockets; 0 for none")
+	flag.DurationVar(&o.micro, "micro", 200*time.Millisecond, "`time` for each Go benchmark; 0 for none")
+	flag.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of gateway and service under load")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, err := run(ctx, o)
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return r.writeJSON(os.Stdout)
+	}
+	return r.writeText(os.Stdout)
+}
+
+// run measures everything.
+func run(ctx context.Context, o options) (_ *Report, err error) {
+	s, err := newStack(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	r := &Report{Machine: thisMachine()}
+	if r.Loads, err = loads(ctx, s, o); err != nil {
+		return nil, err
+	}
+	s.stop()
+	if o.sockets > 0 {
+		progressf("%d idle sockets", o.sockets)
+		if r.Idle, err = idle(ctx, s, o.sockets); err != nil {
+			return nil, err
+		}
+	}
+	if o.micro > 0 {
+		progressf("Go benchmarks")
+		if r.Micros, err = micros(ctx, o.micro); err != nil {
+			return nil, err
+		}
+	}
+	r.judge()
+	return r, nil
+}
+
+// loads measures every shape against every target. The targets take turns, so that
+// a disturbance of the machine does not hit one of them alone.
+func loads(ctx context.Context, s *stack, o options) ([]Load, error) {
+	bare, err := s.bare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	boreas, err := s.boreas(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pong, err := s.pong(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Load
+	for _, sh := range shapes {
+		samples := make(map[string][]sample)
+		for round := range o.rounds {
+			progressf("%v, round %d of %d", sh, round+1, o.rounds)
+			m, err := pingPong(ctx, s.redis.TCPURL(), pong, sh.conns*sh.window, o.warmup, o.duration)
+			if err != nil {
+				return nil, err
+			}
+			samples[namePingPong] = append(samples[namePingPong], m)
+			for _, t := range []*target{bare, boreas} {
+				if m, err = measure(ctx, t, sh, o.warmup, o.duration); err != nil {
+					return nil, err
+				}
+				samples[t.name] = append(samples[t.name], m)
+			}
+		}
+		for _, name := range []string{namePingPong, nameBare, nameBoreas} {
+			all = append(all, newLoad(sh, name, median(samples[name])))
+		}
+	}
+	return all, nil
+}
+
+// progressf tells a person who waits what goes on.
+func progressf(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}

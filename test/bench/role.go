@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/boreas-ws/boreas/test/cluster"
+)
+
+// The roles that this program plays, in a process of its own, when its first
+// argument names one.
+const (
+	roleBare = "bare-echo"
+	rolePong = "pong" // the second argument is the URL of Redis
+)
+
+// playRole plays the role that args name, if they do.
+func playRole(args []string) (played bool, err error) {
+	switch {
+	case len(args) == 1 && args[0] == roleBare:
+		return true, serveBare()
+	case len(args) == 2 && args[0] == rolePong:
+		return true, servePong(args[1])
+	}
+	return false, nil
+}
+
+// startRole runs this program again, in a role, and returns the line that it
+// prints when it is ready.
+func startRole(ctx context.Context, args ...string) (*cluster.Process, string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := cluster.Start(args[0], self, nil, args...)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := p.Await(ctx, func(lines []string) bool { return len(lines) > 0 }); err != nil {
+		_ = p.Kill()
+		return nil, "", err
+	}
+	return p, strings.TrimSpace(p.Events()[0]), nil
+}
+
+// serveBare is the echo server that anybody would write with gorilla/websocket.
+func serveBare() error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", echo)
+	mux.HandleFunc("/gc", func(http.ResponseWriter, *http.Request) { runtime.GC() })
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	fmt.Fprintln(os.Stdout, l.Addr())
+	return server.Serve(l)
+}
+
+func echo(w http.ResponseWriter, r *http.Request) {
+	var upgrader websocket.Upgrader
+	c, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // Upgrade has answered
+	}
+	defer c.Close()
+	for {
+		kind, msg, err := c.ReadMessage()
+		if err != nil {
+			return
+		}
+		if err := c.WriteMessage(kind, msg); err != nil {
+			return
+		}
+	}
+}
