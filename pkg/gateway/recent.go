@@ -1,7 +1,8 @@
 package gateway
 
-// recent remembers values under the keys that were used last: at least the last
-// limit/2 distinct ones and at most limit. Its zero value with a limit is ready.
+// recent remembers values under the keys that were put last: the last limit/2
+// distinct ones at least, removed ones counted, and at most limit. Its zero value
+// with a limit is ready.
 //
 // There are two generations. A key that is put goes to the young one; when that
 // is half the limit, it becomes the old one, and the previous old one is
@@ -39,7 +40,7 @@ func (r *recent[V]) remove(key []byte) {
 	delete(r.old, string(key))
 }
 
-// each calls f with every key, once, and forgets all.
+// takeAll calls f with every key, once, and forgets all.
 func (r *recent[V]) takeAll(f func(key string)) {
 	for k := range r.young {
 		f(k)

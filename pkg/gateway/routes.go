@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/boreas-ws/boreas/pkg/registry"
@@ -18,7 +19,8 @@ type target struct {
 	policy  registry.Policy
 }
 
-// route is one pattern of a service.
+// route is one pattern of a service, without the names of its parameters, which a
+// gateway has no use for.
 type route struct {
 	pattern *router.Pattern
 	to      *target
@@ -51,13 +53,13 @@ func compileRoutes(v *registry.View, name string, log *slog.Logger) *routeTable 
 	var routes []route
 	for _, service := range slices.Sorted(maps.Keys(v.Services)) {
 		s := v.Services[service]
-		if len(s.Gateways) > 0 && !slices.Contains(s.Service.Gateways, name) {
+		if only := s.Service.Gateways; len(only) > 0 && !slices.Contains(only, name) {
 			continue
 		}
 		to := &target{service: service, policy: s.OnInstanceLoss}
 		t.services[service] = to
 		for _, r := range s.Routes {
-			p, err := router.NewPattern(r.Pattern)
+			p, err := nameless(r.Pattern)
 			if err != nil {
 				log.Error("a service announces a route that this gateway cannot read; is the gateway older?",
 					"service", service, "pattern", r.Pattern, "err", err)
@@ -72,6 +74,19 @@ func compileRoutes(v *registry.View, name string, log *slog.Logger) *routeTable 
 	t.fill(routes)
 	return t
 }
+
+// nameless parses a pattern without the names of its parameters.
+func nameless(pattern string) (*router.Pattern, error) {
+	p, err := router.NewPattern(pattern)
+	if err != nil {
+		return nil, err
+	}
+	return router.NewPattern(p.Canonical())
+}
+
+// noParams holds *router.MessageParams for matching nameless patterns, which leaves
+// them empty.
+var noParams = sync.Pool{New: func() any { return &router.MessageParams{} }}
 
 // fill sorts routes, which are in the order of trying, into the table.
 func (t *routeTable) fill(routes []route) {
@@ -101,7 +116,7 @@ func (t *routeTable) fill(routes []route) {
 }
 
 // isStatic reports whether a pattern, or a segment of it, matches only itself.
-func isStatic(pattern string) bool { return !strings.ContainsAny(pattern, `:*?+()[]{}\`) }
+func isStatic(pattern string) bool { return !strings.ContainsAny(pattern, `:*?+()\`) }
 
 // firstSegment returns what stands between the first and the second slash.
 func firstSegment(path string) string {
@@ -109,9 +124,12 @@ func firstSegment(path string) string {
 	return s
 }
 
-// lookup returns who handles a path that checkPath accepts, nil if nobody does. It
-// does not allocate.
+// lookup returns who handles a path that checkPath accepts, nil if nobody does. One
+// slash at the end of the path is ignored. It does not allocate.
 func (t *routeTable) lookup(path []byte) *target {
+	if len(path) > 1 && path[len(path)-1] == '/' {
+		path = path[:len(path)-1]
+	}
 	if to := t.static[string(path)]; to != nil {
 		return to
 	}
@@ -120,8 +138,10 @@ func (t *routeTable) lookup(path []byte) *target {
 	if !ok {
 		routes = t.anySegment
 	}
+	params := noParams.Get().(*router.MessageParams)
+	defer noParams.Put(params)
 	for _, r := range routes {
-		if r.pattern.MatchInto(p, nil) {
+		if r.pattern.MatchInto(p, params) {
 			return r.to
 		}
 	}
