@@ -59,6 +59,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(helpWithVariable),
 		kong.Resolvers(settings),
+		gatewayDefaults,
 		kong.Bind(settings),
 	)
 	if err != nil {

@@ -1,10 +1,187 @@
 package main
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/boreas-ws/boreas/examples/chat/chat"
+	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/embedded"
+	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/service"
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
 type devCmd struct {
 	Gateways  int    `default:"2" help:"How many gateways to run."`
 	Instances int    `default:"2" help:"How many instances of the chat service to run."`
 	Listen    string `default:"127.0.0.1:8080" help:"Where the page and the load balancer listen."`
-	Redis     string `default:"" placeholder:"URL" help:"A Redis to use instead of the embedded one."`
+	Redis     string `placeholder:"URL" help:"A Redis to use in place of an embedded one."`
 }
 
-func (c *devCmd) Run(p *process) error { return nil }
+// devStopTimeout is what each node has to stop, so that Ctrl-C ends everything
+// within two seconds.
+const devStopTimeout = 700 * time.Millisecond
+
+// devRoute is known to a gateway when it knows the chat service.
+const devRoute = "/chat/join"
+
+func (c *devCmd) validate() error {
+	var errs []error
+	if c.Gateways < 1 {
+		errs = append(errs, fmt.Errorf("--gateways: %d; want 1 or more", c.Gateways))
+	}
+	if c.Instances < 1 {
+		errs = append(errs, fmt.Errorf("--instances: %d; want 1 or more", c.Instances))
+	}
+	return errors.Join(errs...)
+}
+
+// Run serves until a signal. Every node has a backplane of its own, so that what
+// they say to each other really crosses the bus.
+func (c *devCmd) Run(p *process) error {
+	if err := c.validate(); err != nil {
+		return usageError{err}
+	}
+	public, err := listen(p.ctx, "--listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer public.Close()
+
+	redis, shown := c.Redis, redactURL(c.Redis)
+	if redis == "" {
+		server, err := embedded.StartServer()
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		redis, shown = server.URL(), "embedded"
+	}
+
+	// The instances outlive the gateways, whose sockets they let go of.
+	running, stopInstances := context.WithCancel(context.WithoutCancel(p.ctx))
+	defer stopInstances()
+	instances, failed := errgroup.WithContext(running)
+	for i := range c.Instances {
+		instances.Go(func() error { return runInstance(failed, p, redis, nodeID("chat", i)) })
+	}
+	err = c.runGateways(failed, p, redis, shown, public)
+	stopInstances()
+	err = errors.Join(err, instances.Wait())
+	if p.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // stopped while it started
+	}
+	return err
+}
+
+func nodeID(kind string, i int) wire.NodeID { return wire.NodeID(fmt.Sprintf("%s-%d", kind, i+1)) }
+
+// runInstance runs one instance of the chat service until ctx ends.
+func runInstance(ctx context.Context, p *process, redis string, id wire.NodeID) error {
+	bp, err := backplane.Open(ctx, redis, backplane.Config{NodeID: id, Logger: p.logger})
+	if err != nil {
+		return err
+	}
+	err = service.New("chat", bp, chat.Router(), service.Config{Logger: p.logger.With("node", id), DrainTimeout: devStopTimeout}).Run(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, closeBackplane(bp, devStopTimeout))
+}
+
+// runGateways runs the gateways, and the balancer in front of them on public,
+// until a signal comes or failed is done.
+func (c *devCmd) runGateways(failed context.Context, p *process, redis, shown string, public net.Listener) (err error) {
+	ctx, stop := context.WithCancel(p.ctx)
+	defer context.AfterFunc(failed, stop)()
+	group, ctx := errgroup.WithContext(ctx)
+	defer func() {
+		stop()
+		err = errors.Join(err, group.Wait())
+	}()
+
+	var gateways []*gateway.Gateway
+	var addresses []string
+	for i := range c.Gateways {
+		l, err := listen(ctx, "gateway", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		e, err := newDevEdge(ctx, p, redis, nodeID("gateway", i))
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		group.Go(func() error { return e.run(ctx, l) })
+		gateways = append(gateways, e.gateway)
+		addresses = append(addresses, l.Addr().String())
+	}
+	if err := awaitRoutes(ctx, gateways); err != nil {
+		return err
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("/ws", newBalancer(addresses, p.logger))
+	mux.Handle("/", chat.Page())
+	front := newHTTPServer(mux, p.logger)
+	group.Go(func() error {
+		if err := front.Serve(public); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	c.greet(p, shown, public.Addr().String())
+	<-ctx.Done()
+	return front.Close()
+}
+
+func newDevEdge(ctx context.Context, p *process, redis string, id wire.NodeID) (*edge, error) {
+	bp, err := backplane.Open(ctx, redis, backplane.Config{NodeID: id, Logger: p.logger})
+	if err != nil {
+		return nil, err
+	}
+	// Replicas usually share a name. Here each has its own, so that the page can
+	// tell which one carried a message.
+	gw, err := gateway.New(string(id), bp, gateway.Config{Logger: p.logger, DrainWindow: -1})
+	if err != nil {
+		return nil, errors.Join(err, closeBackplane(bp, devStopTimeout))
+	}
+	return &edge{gateway: gw, backplane: bp, server: newHTTPServer(gw, p.logger), stopTimeout: devStopTimeout}, nil
+}
+
+// awaitRoutes waits until every gateway knows the chat service.
+func awaitRoutes(ctx context.Context, gateways []*gateway.Gateway) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, gw := range gateways {
+		for !gw.CanServePath(devRoute) {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return fmt.Errorf("the chat service has not announced %s: %w", devRoute, ctx.Err())
+			}
+		}
+	}
+	return nil
+}
+
+// greet says where to click.
+func (c *devCmd) greet(p *process, redis, address string) {
+	fmt.Fprintf(p.stdout, `Boreas is running: %d gateways behind a balancer, %d instances of the chat service, Redis %s.
+
+  Open in two tabs:   http://%[4]s/
+  Or with a client:   ws://%[4]s/ws
+    client -> {"path":"/chat/join","id":"1","data":{"username":"alice","room":"general"}}
+    server -> {"id":"1","data":{"status":"joined","room":"general"}}
+
+Ctrl-C ends it.
+`, c.Gateways, c.Instances, redis, address)
+}

@@ -1,20 +1,195 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
+// gatewayFlags are the settings of a gateway; config prints them. The limits are
+// those of gateway.Config, and so are their defaults.
 type gatewayFlags struct {
-	Listen         string        `default:":8080" help:"Where clients connect: HOST:PORT."`
-	Path           string        `default:"/ws" help:"The URL path of the WebSocket endpoint."`
-	Name           string        `default:"public" help:"The gateway's name, shared by its replicas; services announce their routes to names."`
-	Redis          string        `default:"redis://localhost:6379" help:"The Redis of the backplane: redis://, rediss:// (TLS) or unix://."`
-	InternalListen string        `default:"127.0.0.1:9090" help:"Where /livez, /readyz and /debug/pprof are served. Keep it away from clients."`
-	DrainWindow    time.Duration `default:"10s" help:"After SIGTERM, the time over which connections are closed."`
+	Listen         string `default:":8080" help:"Where clients connect, as HOST:PORT."`
+	Path           string `default:"/ws" help:"URL path of the WebSocket endpoint."`
+	Name           string `default:"public" help:"Name of the gateway, shared by its replicas. Services announce their routes to names."`
+	Redis          string `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS) or unix:// URL."`
+	Namespace      string `default:"boreas" help:"Tells systems apart that share a Redis."`
+	NodeID         string `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
+	InternalListen string `default:"127.0.0.1:9090" help:"Where /livez, /readyz and /debug/pprof are served. Keep clients away from it."`
+
+	AllowedOrigins []string `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host. A single * allows all."`
+	ForwardHeaders []string `default:"${forward_headers}" help:"Handshake headers that services may see."`
+
+	MaxSockets          int           `default:"${max_sockets}" help:"Clients that may be connected; negative for no limit."`
+	MaxMessageBytes     int           `default:"${max_message_bytes}" help:"Largest message of a client, in bytes."`
+	MaxConversations    int           `default:"${max_conversations}" help:"Message ids remembered per socket, to route answers without a path."`
+	ReplyWindow         int           `default:"${reply_window}" help:"Bytes that a service may send ahead to a socket whose client does not read."`
+	PingInterval        time.Duration `default:"${ping_interval}" help:"Longest time between pings to a client; negative for no pings."`
+	PeerTimeout         time.Duration `default:"${peer_timeout}" help:"Silence after which a client counts as gone; negative for never."`
+	MessageTimeout      time.Duration `default:"${message_timeout}" help:"Time that one message may take to arrive; negative for ever."`
+	SlowConsumerTimeout time.Duration `default:"${slow_consumer_timeout}" help:"Time that a client may read nothing before it is closed; negative for ever."`
+	PinTimeout          time.Duration `default:"${pin_timeout}" help:"Time to find an instance for a socket's first message to a service."`
+	CloseTimeout        time.Duration `default:"${close_timeout}" help:"Time to wait for a client to answer a close."`
+	HandbackTimeout     time.Duration `default:"${handback_timeout}" help:"Time that an instance may take to finish with a socket that ends."`
+
+	DrainWindow time.Duration `default:"${drain_window}" help:"After SIGTERM, time over which the closing of sockets is spread; negative for at once."`
+	StopTimeout time.Duration `default:"25s" help:"After SIGTERM, time after which the process ends even if it is not drained."`
+}
+
+// gatewayDefaults are the variables that the tags above mention.
+var gatewayDefaults = kong.Vars{
+	"forward_headers":       strings.Join(gateway.DefaultForwardHeaders(), ","),
+	"max_sockets":           fmt.Sprint(gateway.DefaultMaxSockets),
+	"max_message_bytes":     fmt.Sprint(gateway.DefaultMaxMessageBytes),
+	"max_conversations":     fmt.Sprint(gateway.DefaultMaxConversations),
+	"reply_window":          fmt.Sprint(gateway.DefaultReplyWindow),
+	"ping_interval":         gateway.DefaultPingInterval.String(),
+	"peer_timeout":          gateway.DefaultPeerTimeout.String(),
+	"message_timeout":       gateway.DefaultMessageTimeout.String(),
+	"slow_consumer_timeout": gateway.DefaultSlowConsumerTimeout.String(),
+	"pin_timeout":           gateway.DefaultPinTimeout.String(),
+	"close_timeout":         gateway.DefaultCloseTimeout.String(),
+	"handback_timeout":      gateway.DefaultHandbackTimeout.String(),
+	"drain_window":          gateway.DefaultDrainWindow.String(),
+}
+
+func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
+	return gateway.Config{
+		AllowedOrigins:      f.AllowedOrigins,
+		ForwardHeaders:      f.ForwardHeaders,
+		MaxSockets:          f.MaxSockets,
+		MaxMessageBytes:     f.MaxMessageBytes,
+		MaxConversations:    f.MaxConversations,
+		ReplyWindow:         f.ReplyWindow,
+		PingInterval:        f.PingInterval,
+		PeerTimeout:         f.PeerTimeout,
+		MessageTimeout:      f.MessageTimeout,
+		SlowConsumerTimeout: f.SlowConsumerTimeout,
+		PinTimeout:          f.PinTimeout,
+		CloseTimeout:        f.CloseTimeout,
+		HandbackTimeout:     f.HandbackTimeout,
+		DrainWindow:         f.DrainWindow,
+		Logger:              logger,
+	}
 }
 
 type gatewayCmd struct {
 	gatewayFlags `embed:""`
 }
 
-func (c *gatewayCmd) Run(p *process) error { return nil }
+// Run serves clients until a signal, then drains.
+func (c *gatewayCmd) Run(p *process) error {
+	if !strings.HasPrefix(c.Path, "/") {
+		return usageError{fmt.Errorf("--path: %q does not start with /", c.Path)}
+	}
+	public, err := listen(p.ctx, "--listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer public.Close()
+	private, err := listen(p.ctx, "--internal-listen", c.InternalListen)
+	if err != nil {
+		return err
+	}
+	probes := &readiness{}
+	internal := newHTTPServer(internalHandler(probes.ready), p.logger)
+	go func() {
+		if err := internal.Serve(private); !errors.Is(err, http.ErrServerClosed) {
+			p.logger.Error("the internal listener failed", "error", err)
+		}
+	}()
+	defer internal.Close()
+
+	p.logger.Info("connecting to Redis", "redis", redactURL(c.Redis))
+	bp, err := backplane.Open(p.ctx, c.Redis, backplane.Config{
+		Namespace: c.Namespace,
+		NodeID:    wire.NodeID(c.NodeID),
+		Logger:    p.logger,
+	})
+	if p.ctx.Err() != nil && err != nil {
+		return nil // stopped while Redis was away
+	}
+	if err != nil {
+		return err
+	}
+	gw, err := gateway.New(c.Name, bp, c.config(p.logger))
+	if err != nil {
+		return errors.Join(usageError{err}, closeBackplane(bp, c.StopTimeout))
+	}
+	probes.serve(gw, bp)
+	p.logger.Info("gateway starts", "name", c.Name, "node", bp.Self().String(),
+		"listen", public.Addr().String(), "path", c.Path, "internal", private.Addr().String())
+	mux := http.NewServeMux()
+	mux.Handle(c.Path, gw)
+	e := &edge{gateway: gw, backplane: bp, server: newHTTPServer(mux, p.logger), stopTimeout: c.StopTimeout}
+	return e.run(p.ctx, public)
+}
+
+// listen binds an address that a flag gives.
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w", flag, err)}
+	}
+	return l, nil
+}
+
+// edge is a gateway with what it stands on: its backplane and its HTTP server.
+type edge struct {
+	gateway     *gateway.Gateway
+	backplane   *backplane.Backplane
+	server      *http.Server
+	stopTimeout time.Duration // for all that follows the end of run's ctx
+}
+
+// run serves on l until ctx ends or something fails. Then it drains the gateway
+// and closes the backplane.
+func (e *edge) run(ctx context.Context, l net.Listener) error {
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	ended := make(chan error, 1)
+	served := make(chan error, 1)
+	go func() { ended <- e.gateway.Run(running) }()
+	go func() { served <- e.server.Serve(l) }()
+
+	var errs []error
+	select {
+	case <-ctx.Done():
+	case err := <-served:
+		errs = append(errs, fmt.Errorf("listener: %w", err))
+	case err := <-ended:
+		errs = append(errs, fmt.Errorf("gateway: %w", err))
+		ended <- nil // for the wait below
+	}
+
+	stop, cancel := context.WithTimeout(running, e.stopTimeout)
+	defer cancel()
+	if err := e.gateway.Drain(stop); err != nil {
+		errs = append(errs, fmt.Errorf("drain: %w", err))
+	}
+	_ = e.server.Close() // the sockets have left it; what it still has are idle connections
+	end()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		errs = append(errs, fmt.Errorf("gateway: %w", err))
+	}
+	return errors.Join(append(errs, closeBackplane(e.backplane, e.stopTimeout))...)
+}
+
+// closeBackplane closes bp, within a time of its own.
+func closeBackplane(bp *backplane.Backplane, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return bp.Close(ctx)
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestBalancerTakesTurns(t *testing.T) {
+	var addresses []string
+	for i := range 3 {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%d %s", i, r.Host)
+		}))
+		defer s.Close()
+		addresses = append(addresses, strings.TrimPrefix(s.URL, "http://"))
+	}
+	front := httptest.NewServer(newBalancer(addresses, slog.New(slog.DiscardHandler)))
+	defer front.Close()
+	for i := range 6 {
+		resp, err := http.Get(front.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// The gateway sees the host that the client asked for.
+		if want := fmt.Sprintf("%d %s", i%3, strings.TrimPrefix(front.URL, "http://")); string(body) != want {
+			t.Errorf("request %d: got %q, want %q", i, body, want)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/gateway"
+)
+
+// outageGrace is how long Redis may be away before a gateway calls itself
+// unready: connected clients stay either way, and taking all gateways out of a
+// load balancer for an outage that they share would only lose the clients that
+// come meanwhile.
+const outageGrace = 15 * time.Second
+
+// readiness answers /readyz. The zero value is that of a starting process.
+type readiness struct {
+	mu        sync.Mutex
+	gateway   *gateway.Gateway
+	backplane *backplane.Backplane
+	served    bool      // the gateway was ready once
+	outage    time.Time // when a probe first found Redis away; zero while it is there
+}
+
+// serve says that the gateway has started.
+func (r *readiness) serve(gw *gateway.Gateway, bp *backplane.Backplane) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gateway, r.backplane = gw, bp
+}
+
+// ready reports why new clients should go elsewhere; nil if they should come.
+func (r *readiness) ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gateway == nil {
+		return errors.New("starting: Redis has not answered yet")
+	}
+	return r.judge(time.Now(), r.gateway.Ready(), r.backplane.Healthy())
+}
+
+// judge overlooks what the gateway says of itself as long as it is only a short
+// outage of Redis.
+func (r *readiness) judge(now time.Time, gateway error, reachable bool) error {
+	switch {
+	case gateway == nil:
+		r.served, r.outage = true, time.Time{}
+		return nil
+	case reachable || !r.served:
+		return gateway
+	case r.outage.IsZero():
+		r.outage = now
+		return nil
+	case now.Sub(r.outage) < outageGrace:
+		return nil
+	default:
+		return fmt.Errorf("Redis has not been reachable for %v", now.Sub(r.outage).Round(time.Second))
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/boreas-ws/boreas/internal/redistest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"boreas": main})
+}
+
+// TestScripts runs the command lines in testdata/script. Each script finds a
+// redis-server of its own run at $REDIS, and free ports in $PORT1 to $PORT3.
+func TestScripts(t *testing.T) {
+	redis := redistest.Start(t, redistest.Config{TCP: true, Password: "s3cret"})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("REDIS", redis.TCPURL())
+			env.Setenv("REDIS_UNIX", redis.URL())
+			for i := 1; i <= 3; i++ {
+				port, err := redistest.FreePort()
+				if err != nil {
+					return err
+				}
+				env.Setenv("PORT"+strconv.Itoa(i), strconv.Itoa(port))
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"get":       scriptGet,
+			"frames":    scriptFrames,
+			"stopwatch": scriptStopwatch,
+		},
+	})
+}
+
+// patience is how long a script waits for what it expects.
+const patience = 20 * time.Second
+
+// eventually retries try until it succeeds.
+func eventually(ts *testscript.TestScript, try func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("after %v: %v", patience, err)
+		}
+	}
+}
+
+// scriptGet waits until a URL answers with a status and a text: get URL STATUS [TEXT].
+func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: get URL STATUS [TEXT]")
+	}
+	url, status, text := args[0], args[1], strings.Join(args[2:], " ")
+	eventually(ts, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		if strconv.Itoa(resp.StatusCode) != status || !strings.Contains(string(body), text) {
+			return &unexpectedError{want: status + " " + text, got: resp.Status + " " + string(body)}
+		}
+		return nil
+	})
+}
+
+// unexpectedError is an answer that is not the awaited one.
+type unexpectedError struct{ want, got string }
+
+func (e *unexpectedError) Error() string { return "want " + e.want + ", got " + e.got }
+
+// scriptFrames sends one message on a new WebSocket and waits for an answer:
+// frames URL MESSAGE TEXT.
+func scriptFrames(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: frames URL MESSAGE TEXT")
+	}
+	eventually(ts, func(ctx context.Context) error {
+		conn, resp, err := websocket.DefaultDialer.DialContext(ctx, args[0], nil)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		defer resp.Body.Close()
+		if err := conn.WriteMessage(websocket.TextMessage, []byte(args[1])); err != nil {
+			return err
+		}
+		deadline, _ := ctx.Deadline()
+		if err := conn.SetReadDeadline(deadline); err != nil {
+			return err
+		}
+		_, answer, err := conn.ReadMessage()
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(string(answer), args[2]) {
+			return &unexpectedError{want: args[2], got: string(answer)}
+		}
+		return nil
+	})
+}
+
+// scriptStopwatch measures: stopwatch start, then stopwatch max DURATION.
+func scriptStopwatch(ts *testscript.TestScript, neg bool, args []string) {
+	const file = "stopwatch"
+	switch {
+	case !neg && len(args) == 1 && args[0] == "start":
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(time.Now().Format(time.RFC3339Nano)), 0o600))
+	case !neg && len(args) == 2 && args[0] == "max":
+		limit, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		start, err := time.Parse(time.RFC3339Nano, ts.ReadFile(file))
+		ts.Check(err)
+		if took := time.Since(start); took > limit {
+			ts.Fatalf("took %v; the limit is %v", took, limit)
+		}
+	default:
+		ts.Fatalf("usage: stopwatch start | stopwatch max DURATION")
+	}
+}

@@ -1,0 +1,170 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/boreas-ws/boreas/internal/redistest"
+)
+
+// patience bounds the whole test; a slow machine starts Chromium in seconds.
+const patience = 2 * time.Minute
+
+// startDev builds and runs `boreas dev`, and returns the URL of its page.
+func startDev(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "boreas")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/boreas-ws/boreas/cmd/boreas")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	port, err := redistest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := exec.Command(program, "dev", "--listen", address)
+	dev.Stdout, dev.Stderr = log, log
+	if err := dev.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := dev.Process.Signal(syscall.SIGINT); err != nil {
+			t.Errorf("boreas dev: interrupt: %v", err)
+		}
+		if err := dev.Wait(); err != nil {
+			t.Errorf("boreas dev: %v", err)
+		}
+		if t.Failed() {
+			if b, err := os.ReadFile(log.Name()); err == nil {
+				t.Logf("boreas dev printed:\n%s", b)
+			}
+		}
+		_ = log.Close()
+	})
+
+	url := "http://" + address + "/"
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		resp, err := http.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+			return url
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("no answer at %s: %v", url, err)
+		}
+	}
+}
+
+// newTab opens a tab in a browser; the first call of a browser starts it.
+func newTab(ctx context.Context, t *testing.T) context.Context {
+	t.Helper()
+	tab, cancel := chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(tab); err != nil {
+		t.Fatalf("Chromium: %v", err)
+	}
+	return tab
+}
+
+// css is a selector. A plain string would also be searched for in the page's text.
+type css = chromedp.CSS
+
+// said is a message in a tab's log.
+type said struct{ Who, Text, Gateway, Instance, Via string }
+
+// messages reads the answered messages of a tab's log.
+const messages = `[...document.querySelectorAll("#log li[data-kind=message][data-status=sent]")].map((li) => ({
+	Who: li.querySelector(".who").textContent, Text: li.querySelector(".text").textContent,
+	Gateway: li.dataset.gateway, Instance: li.dataset.instance, Via: li.querySelector(".via").textContent}))`
+
+func TestTwoTabsChat(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	url := startDev(ctx, t)
+
+	options := chromedp.DefaultExecAllocatorOptions[:]
+	if os.Getuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium as root has no sandbox
+	}
+	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, options...)
+	defer cancelAllocator()
+	first := newTab(allocator, t)
+	tabs := []context.Context{first, newTab(first, t)}
+	names := []string{"alice", "bob"}
+
+	for i, tab := range tabs {
+		err := chromedp.Do(tab,
+			chromedp.Navigate(url),
+			chromedp.WaitVisible(css(`#state[data-state="open"]`)),
+			chromedp.SetValue(css("#name"), names[i]),
+			chromedp.Click(css("#join-button")),
+			chromedp.WaitVisible(css(`#state[data-state="joined"]`)),
+		)
+		if err != nil {
+			t.Fatalf("%s joins: %v", names[i], err)
+		}
+	}
+	gateways, instances := map[string]bool{}, map[string]bool{}
+	for i, tab := range tabs {
+		text := "hello from " + names[i]
+		err := chromedp.Do(tab,
+			chromedp.SendKeys(css("#text"), text),
+			chromedp.Click(css("#send")),
+			chromedp.WaitVisible(css(`#log li[data-kind="message"][data-status="sent"]`)),
+		)
+		if err != nil {
+			t.Fatalf("%s writes: %v", names[i], err)
+		}
+		got, err := chromedp.Run(tab, chromedp.Evaluate[[]said](messages))
+		if err != nil {
+			t.Fatalf("%s reads: %v", names[i], err)
+		}
+		// A tab sees its own message, and no other's.
+		if len(got) != 1 || got[0].Who != names[i] || got[0].Text != text {
+			t.Fatalf("%s sees %+v", names[i], got)
+		}
+		m := got[0]
+		if want := fmt.Sprintf("sent via gateway %s, instance %s", m.Gateway, m.Instance); m.Via != want {
+			t.Errorf("%s reads %q, want %q", names[i], m.Via, want)
+		}
+		if !strings.HasPrefix(m.Gateway, "gateway-") || !strings.HasPrefix(m.Instance, "chat-") {
+			t.Errorf("%s: gateway %q, instance %q", names[i], m.Gateway, m.Instance)
+		}
+		gateways[m.Gateway], instances[m.Instance] = true, true
+	}
+	// The balancer took turns, and least connections spread the sockets.
+	if len(gateways) != 2 || len(instances) != 2 {
+		t.Errorf("two tabs used the gateways %v and the instances %v; want two of each", gateways, instances)
+	}
+
+	// The socket keeps its counter on its instance, across messages.
+	for want := 1; want <= 2; want++ {
+		if err := chromedp.Do(first, chromedp.Click(css("#count"))); err != nil {
+			t.Fatal(err)
+		}
+		reached := fmt.Sprintf(`document.getElementById("counter").textContent === "%d"`, want)
+		if _, err := chromedp.Run(first, chromedp.Poll[bool](reached)); err != nil {
+			t.Fatalf("counter to %d: %v", want, err)
+		}
+	}
+}
