@@ -34,9 +34,9 @@ type Config struct {
 	// LeaseTTL. Default 1 s.
 	Tick time.Duration
 
-	// Poll is the shortest time between two polls of the versions in Redis; each
-	// wait is drawn from Poll to 2*Poll. Change notifications usually arrive
-	// earlier. Default 1 s.
+	// Poll is the shortest time between two polls of the versions in Redis, at most
+	// a fifth of LeaseTTL; each wait is drawn from Poll to 1.5*Poll. Change
+	// notifications usually arrive earlier. Default 1 s.
 	Poll time.Duration
 
 	// CallTimeout bounds one exchange with Redis. Default 1 s.
@@ -130,6 +130,9 @@ func (c Config) validate() error {
 	}
 	if c.Tick > c.LeaseTTL/4 {
 		bad("Tick is %v: it must be at most a quarter of LeaseTTL, which is %v", c.Tick, c.LeaseTTL)
+	}
+	if c.Poll > c.LeaseTTL/5 {
+		bad("Poll is %v: it must be at most a fifth of LeaseTTL, which is %v", c.Poll, c.LeaseTTL)
 	}
 	if c.Batch < 1 || c.Batch > maxBatch {
 		bad("Batch is %d: it must be 1 to %d", c.Batch, maxBatch)

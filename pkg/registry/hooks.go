@@ -9,19 +9,20 @@ type Hooks struct {
 	// or services it was about, how long it took, and its error, if any.
 	Call func(script string, n int, took time.Duration, err error)
 
-	// Generation is told when this node writes its pins of a service to Redis again
-	// as a new generation, and why.
-	Generation func(service string, cause Cause, pins int)
+	// Joined is told when this node became a member of a service (again), why, and
+	// how many pins it restored. After CauseDead other nodes may have taken this
+	// incarnation for dead.
+	Joined func(service string, kind MemberKind, cause Cause, pins int)
 
 	// Reaped is told when this node removed a dead member and, for a gateway, how
 	// many pins of it.
 	Reaped func(service string, kind MemberKind, pins int)
 }
 
-// Cause says why a membership was written again.
+// Cause says why a membership was written to Redis.
 type Cause string
 
-// The causes of a new generation or announcement.
+// The causes of an announcement, or of a new generation of a gateway.
 const (
 	CauseJoin  Cause = "join"  // the first time
 	CauseLost  Cause = "lost"  // Redis does not know this member any more: it lost data
@@ -33,8 +34,8 @@ func (h Hooks) withDefaults() Hooks {
 	if h.Call == nil {
 		h.Call = func(string, int, time.Duration, error) {}
 	}
-	if h.Generation == nil {
-		h.Generation = func(string, Cause, int) {}
+	if h.Joined == nil {
+		h.Joined = func(string, MemberKind, Cause, int) {}
 	}
 	if h.Reaped == nil {
 		h.Reaped = func(string, MemberKind, int) {}

@@ -3,21 +3,57 @@ package registry
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// ErrNoInstance says that a service has no serving instance now.
-var ErrNoInstance = errors.New("no serving instance")
+var (
+	// ErrNoInstance says that a service has no serving instance now.
+	ErrNoInstance = errors.New("no serving instance")
 
-// ErrUnavailable says that Redis did not answer in time, or that the registry
-// does not run.
-var ErrUnavailable = errors.New("registry unavailable")
+	// ErrUnavailable says that Redis did not answer in time, or that the registry
+	// does not run.
+	ErrUnavailable = errors.New("registry unavailable")
+
+	// ErrSuperseded says that a later start of this node is alive: two processes use
+	// one node id.
+	ErrSuperseded = errors.New("a later start of this node is alive; give each process a node id of its own")
+
+	// ErrNotJoined says that the node must JoinGateway, or Announce the service,
+	// first.
+	ErrNotJoined = errors.New("not a member")
+)
 
 // Registry is one node's part in the registry. All methods may be called from any
 // goroutine.
 type Registry struct {
-	cfg Config
+	// immutable
+	cfg  Config
+	log  *slog.Logger
+	keys keyspace
+
+	// membership is held while members are read and written in Redis, so that a
+	// renewal cannot bring back what was just withdrawn. A channel, because those who
+	// wait for it may give up.
+	membership chan struct{}
+	instances  map[string]*instance // guarded by membership: services that this node serves
+	names      map[string]int       // guarded by membership: gateway names -> how often joined
+
+	mu      sync.Mutex
+	lanes   map[string]*lane            // guarded by mu: services that this node pins in
+	pinning bool                        // guarded by mu: this node is a gateway
+	spawn   func(func(context.Context)) // guarded by mu: runs a goroutine; nil while Run does not run
+	ended   bool                        // guarded by mu: Run has ended
+
+	generation atomic.Uint64 // the last one that a lane used
+	down       atomic.Bool   // Redis does not answer
+
+	watch  *watcher
+	reaper *reaper
 }
 
 // New makes a registry. It starts nothing and does not talk to Redis.
@@ -26,50 +62,118 @@ func New(cfg Config) (*Registry, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Registry{cfg: cfg}, nil
+	r := &Registry{
+		cfg:        cfg,
+		log:        cfg.Logger,
+		keys:       newKeyspace(cfg.Namespace),
+		membership: make(chan struct{}, 1),
+		instances:  map[string]*instance{},
+		names:      map[string]int{},
+		lanes:      map[string]*lane{},
+	}
+	r.watch = newWatcher(r)
+	r.reaper = newReaper(r)
+	return r, nil
 }
 
 // Run renews leases, pins, reaps and keeps the view until ctx ends, and returns
 // when all its goroutines have ended. It says no goodbye: see [Registry.Withdraw]
 // and [Registry.LeaveGateway]. It may be called once.
 func (r *Registry) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group sync.WaitGroup
+	spawn := func(f func(context.Context)) { group.Go(func() { f(ctx) }) }
+
+	r.mu.Lock()
+	if r.spawn != nil || r.ended {
+		r.mu.Unlock()
+		return errors.New("registry: Run may be called once")
+	}
+	r.spawn = spawn
+	for _, l := range r.lanes {
+		spawn(l.run)
+	}
+	r.mu.Unlock()
+
+	spawn(r.keep)
+	spawn(r.reaper.run)
+	spawn(r.watch.run)
+	spawn(r.watch.listen)
 	<-ctx.Done()
+
+	r.mu.Lock() // from here on no lane is spawned
+	r.spawn, r.ended = nil, true
+	for name, l := range r.lanes {
+		l.close()
+		delete(r.lanes, name)
+	}
+	r.mu.Unlock()
+	group.Wait()
 	return nil
 }
 
-// Synced is closed when the view has been read from Redis for the first time.
-func (r *Registry) Synced() <-chan struct{} { return nil }
-
-// Announce makes this node a serving instance of s.Name, or changes what it
-// announced. See [ErrRouteConflict].
-func (r *Registry) Announce(context.Context, Service) error { return ErrUnavailable }
-
-// SetState changes the state of this node's instance of service.
-func (r *Registry) SetState(context.Context, string, State) error { return ErrUnavailable }
-
-// Withdraw ends this node's membership as an instance of service at once.
-func (r *Registry) Withdraw(context.Context, string) error { return ErrUnavailable }
-
-// JoinGateway makes this node a gateway of that name, so that it may pin. Several
-// gateways may share a node.
-func (r *Registry) JoinGateway(context.Context, string) error { return ErrUnavailable }
-
-// LeaveGateway undoes one JoinGateway of that name. With the last one, all pins
-// of this node go at once.
-func (r *Registry) LeaveGateway(context.Context, string) error { return ErrUnavailable }
-
-// Pin pins socket to the serving instance of service with the fewest pins, or
-// returns the pin that it has.
-func (r *Registry) Pin(context.Context, string, wire.SocketID) (wire.Incarnation, error) {
-	return wire.Incarnation{}, ErrUnavailable
+// lock takes the right to change this node's memberships.
+func (r *Registry) lock(ctx context.Context) error {
+	select {
+	case r.membership <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-// Unpin removes the pin of socket in service, soon, and after a Pin of the same
-// socket that was called before.
-func (r *Registry) Unpin(string, wire.SocketID) {}
+func (r *Registry) unlock() { <-r.membership }
 
-// View returns the latest snapshot; never nil.
-func (r *Registry) View() *View { return &View{} }
+// persist runs f until it succeeds or fails for another reason than Redis, for a
+// LeaseTTL at most.
+func (r *Registry) persist(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTTL)
+	defer cancel()
+	for wait := firstBackoff; ; wait = nextBackoff(wait) {
+		err := f(ctx)
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
 
-// OnChange calls f, from one goroutine, after each change of routes or members.
-func (r *Registry) OnChange(func(old, new *View)) (stop func()) { return func() {} }
+// Waits between attempts while Redis does not answer.
+const (
+	firstBackoff = 25 * time.Millisecond
+	lastBackoff  = 500 * time.Millisecond
+)
+
+func nextBackoff(wait time.Duration) time.Duration { return min(2*wait, lastBackoff) }
+
+// ms is a duration as the scripts take it.
+func ms(d time.Duration) int64 { return d.Milliseconds() }
+
+// self is this node's name in Redis.
+func (r *Registry) self() string { return r.cfg.Self.String() }
+
+// View returns the latest snapshot of the cluster; never nil. While Redis does not
+// answer it stays as it was.
+func (r *Registry) View() *View { return r.watch.view.Load() }
+
+// Synced is closed when the view has been read from Redis for the first time.
+func (r *Registry) Synced() <-chan struct{} { return r.watch.synced }
+
+// OnChange calls f after each change of routes or members, not of pin counts, and
+// never twice at a time. f must not block for long and must not call stop, after
+// which f is called no more, except by a call that is in progress.
+func (r *Registry) OnChange(f func(old, new *View)) (stop func()) { return r.watch.onChange(f) }
+
+// incarnation parses a name that a script returned; zero if it is empty or not one.
+func incarnation(s string) wire.Incarnation {
+	i, err := wire.ParseIncarnation(s)
+	if err != nil {
+		return wire.Incarnation{}
+	}
+	return i
+}

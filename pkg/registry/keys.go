@@ -1,0 +1,72 @@
+package registry
+
+// Every key and channel in Redis is named here. Names that users choose are slugs
+// (see wire.ValidateSlug), so that they cannot break out of their place, and the
+// part in braces keeps what one script touches in one slot of a Redis Cluster.
+
+// keyspace names the keys of one namespace.
+type keyspace string
+
+func newKeyspace(namespace string) keyspace { return keyspace("bo:" + namespace + ":") }
+
+// events is the channel on which scripts publish the name of a service whose
+// members changed, or routesEvent.
+func (k keyspace) events() string { return string(k) + "ev" }
+
+// routesEvent is published when the route table changed.
+const routesEvent = "@routes"
+
+// service names the keys of one service.
+func (k keyspace) service(name string) serviceKeys {
+	t := string(k) + "{" + name + ".0}:"
+	return serviceKeys{
+		instances: t + "i",
+		counts:    t + "c",
+		leases:    t + "l",
+		checksums: t + "m",
+		clock:     t + "k",
+		version:   t + "v",
+		dead:      t + "d",
+		pins:      t + "p:",
+	}
+}
+
+// serviceKeys are the keys of one service.
+type serviceKeys struct {
+	instances string // HASH instance -> "<state> <version>"
+	counts    string // ZSET instance -> number of pins that name it
+	leases    string // ZSET lease member -> deadline on the lease clock; 0 = condemned
+	checksums string // HASH lease member of a gateway -> sum over its pins
+	clock     string // HASH tick, clock, hold: the lease clock
+	version   string // INT
+	dead      string // ZSET lease member -> when it died, for a minute
+	pins      string // start of the names of the HASHes socket -> instance
+}
+
+// pinsOf is the hash of pins of the gateway generation with that lease member.
+func (k serviceKeys) pinsOf(member string) string {
+	if len(member) < len(gatewayPrefix) {
+		return k.pins
+	}
+	return k.pins + member[len(gatewayPrefix):]
+}
+
+// routes names the keys of the route table.
+func (k keyspace) routes() routeKeys {
+	t := string(k) + "{routes}:"
+	return routeKeys{announcements: t + "a", routes: t + "r", leases: t + "l", clock: t + "k", version: t + "v"}
+}
+
+// routeKeys are the keys of the route table. A member is
+// "<service>/<node>#<epoch>", or "@gateways/<node>#<epoch>" for a gateway.
+type routeKeys struct {
+	announcements string // HASH member -> JSON of what it announces
+	routes        string // HASH service -> JSON of its latest living announcement
+	leases        string // ZSET member -> deadline on the lease clock of this slot
+	clock         string // HASH, as in serviceKeys
+	version       string // INT
+}
+
+// gatewaysEntry stands in place of a service in the route members of gateways. It
+// is no slug, so that no service can have that name.
+const gatewaysEntry = "@gateways"
