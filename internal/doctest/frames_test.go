@@ -83,7 +83,7 @@ func compareStep(want string, got []byte, readErr error) error {
 	if m := closeStep.FindStringSubmatch(want); m != nil {
 		var end *websocket.CloseError
 		if !errors.As(readErr, &end) {
-			return fmt.Errorf("want %s, got %q (%v)", want, got, readErr)
+			return fmt.Errorf("want %s, got message %q, error %w", want, got, readErr)
 		}
 		if code, _ := strconv.Atoi(m[1]); end.Code != code || m[2] != "" && m[2] != end.Text {
 			return fmt.Errorf("want %s, got close %d %s", want, end.Code, end.Text)
