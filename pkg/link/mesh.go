@@ -29,7 +29,8 @@ type Mesh struct {
 	started atomic.Bool
 	warned  atomic.Bool // that another process has this node's id
 	timers  timers
-	in      header // owned by the bus's receive goroutine
+	waiters sync.Pool // of *waiter
+	in      header    // owned by the bus's receive goroutine
 
 	mu     sync.RWMutex // taken before Link.mu
 	closed bool
@@ -59,6 +60,7 @@ func NewMesh(cfg Config) (*Mesh, error) {
 		done:       make(chan struct{}),
 		peers:      map[wire.NodeID]*Link{},
 		rejected:   map[Rejection]uint64{},
+		waiters:    sync.Pool{New: newWaiter},
 	}
 	largest := min(datagram-maxHeader, cfg.WindowBytes)
 	m.maxFrame = largest - uvarintLen(uint64(largest))

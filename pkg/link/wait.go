@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -14,7 +13,7 @@ type waiter struct {
 	next, prev    *waiter
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan error, 1)} }}
+func newWaiter() any { return &waiter{done: make(chan error, 1)} }
 
 // waitList is a queue of waiters.
 type waitList struct {
@@ -64,7 +63,7 @@ func (q *waitList) failAll(err error) {
 // wait blocks until the frame was accepted, the link broke or ctx ended. The
 // caller holds l.mu, which wait releases.
 func (l *Link) wait(ctx context.Context, head, payload []byte) error {
-	w := waiters.Get().(*waiter)
+	w := l.mesh.waiters.Get().(*waiter)
 	w.head, w.payload = head, payload
 	l.waiting.push(w)
 	l.mu.Unlock()
@@ -89,7 +88,7 @@ func (l *Link) wait(ctx context.Context, head, payload []byte) error {
 		f(time.Since(start))
 	}
 	w.head, w.payload = nil, nil
-	waiters.Put(w)
+	l.mesh.waiters.Put(w)
 	return err
 }
 
