@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/router"
@@ -143,6 +145,15 @@ func (p *probe) closed(ctx *router.Context) {
 
 // upper works in every encoding, because it decodes and encodes.
 func upper(ctx *router.Context) {
+	if ctx.Subprotocol() == "velaros-protobuf" {
+		in := &wrapperspb.StringValue{}
+		if err := ctx.Unmarshal(in); err != nil {
+			ctx.Error = err
+			return
+		}
+		send(ctx, wrapperspb.String(strings.ToUpper(in.GetValue())))
+		return
+	}
 	var in struct {
 		Text string `json:"text" msgpack:"text"`
 	}
