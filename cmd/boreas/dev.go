@@ -89,7 +89,7 @@ func runInstance(ctx context.Context, p *process, redis string, id wire.NodeID) 
 	if err != nil {
 		return err
 	}
-	err = service.New("chat", bp, chat.Router(), service.Config{Logger: p.logger.With("node", id), DrainTimeout: devStopTimeout}).Run(ctx)
+	err = service.New("chat", bp, chat.Router(), service.Config{Logger: p.logger, DrainTimeout: devStopTimeout}).Run(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/redisbus"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -92,6 +93,9 @@ type gatewayCmd struct {
 func (c *gatewayCmd) Run(p *process) error {
 	if !strings.HasPrefix(c.Path, "/") {
 		return usageError{fmt.Errorf("--path: %q does not start with /", c.Path)}
+	}
+	if _, err := redisbus.ParseURL(c.Redis); err != nil {
+		return usageError{fmt.Errorf("--redis: %w", err)}
 	}
 	public, err := listen(p.ctx, "--listen", c.Listen)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"get":       scriptGet,
 			"frames":    scriptFrames,
+			"terminate": scriptTerminate,
 			"stopwatch": scriptStopwatch,
 		},
 	})
@@ -129,6 +131,16 @@ func scriptFrames(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return nil
 	})
+}
+
+// scriptTerminate sends SIGTERM, which testscript's kill does not know, to the
+// program that was started last: terminate.
+func scriptTerminate(ts *testscript.TestScript, neg bool, args []string) {
+	running := ts.BackgroundCmds()
+	if neg || len(args) != 0 || len(running) == 0 {
+		ts.Fatalf("usage: terminate, with a program in the background")
+	}
+	ts.Check(running[len(running)-1].Process.Signal(syscall.SIGTERM))
 }
 
 // scriptStopwatch measures: stopwatch start, then stopwatch max DURATION.

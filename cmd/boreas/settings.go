@@ -71,6 +71,7 @@ func (c *cli) BeforeResolve(ctx *kong.Context, s *settings) error {
 // parseEnvFile reads NAME=value lines. Its error names the line and never quotes
 // it, since the file holds secrets.
 func parseEnvFile(text string) (map[string]string, error) {
+	text += "\n" // the parser takes a last line without an end for a name
 	values, err := godotenv.Unmarshal(text)
 	if err == nil {
 		return values, nil
