@@ -58,7 +58,7 @@ func TestBareEcho(t *testing.T) {
 	if m.rate == 0 || m.p50 == 0 || m.p99 < m.p50 || m.total() == 0 {
 		t.Errorf("%+v", m)
 	}
-	if err := bare.collectGarbage(t.Context()); err != nil {
+	if err := bare.procs[0].collectGarbage(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if n, err := residentSet(bare.procs[0].pid); err != nil || n < 1<<20 {

@@ -124,8 +124,8 @@ func (h *hold) each(do func(i int, c *client) error) error {
 // footprints weighs every process of the target but Redis.
 func (h *hold) footprints(ctx context.Context, name string) ([]Footprint, error) {
 	var all []Footprint
-	for i, p := range h.t.procs {
-		if p.name == "redis" {
+	for _, p := range h.t.procs {
+		if p.debug == "" { // Redis
 			continue
 		}
 		f := Footprint{Name: name, Process: p.name, Sockets: len(h.clients)}
@@ -133,14 +133,11 @@ func (h *hold) footprints(ctx context.Context, name string) ([]Footprint, error)
 		if f.Bytes, err = h.settled(ctx, p.pid); err != nil {
 			return nil, err
 		}
-		f.AfterGC = f.Bytes
-		if i == 0 {
-			if err := h.t.collectGarbage(ctx); err != nil {
-				return nil, err
-			}
-			if f.AfterGC, err = h.settled(ctx, p.pid); err != nil {
-				return nil, err
-			}
+		if err := p.collectGarbage(ctx); err != nil {
+			return nil, err
+		}
+		if f.AfterGC, err = h.settled(ctx, p.pid); err != nil {
+			return nil, err
 		}
 		all = append(all, f)
 	}

@@ -16,14 +16,14 @@ type target struct {
 	name  string
 	addr  string // host:port
 	path  string // of the handshake
-	gc    string // URL that has the first process collect its garbage
 	procs []process
 }
 
 // process is one process of a target.
 type process struct {
-	name string
-	pid  int
+	name  string
+	pid   int
+	debug string // host:port of /debug/pprof; "" if it has none
 }
 
 // shape is how much load there is.

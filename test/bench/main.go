@@ -125,11 +125,32 @@ func loads(ctx context.Context, s *stack, o options) ([]Load, error) {
 				samples[t.name] = append(samples[t.name], m)
 			}
 		}
+		if o.profile != "" {
+			for _, t := range []*target{bare, boreas} {
+				if err := profiled(ctx, t, sh, o); err != nil {
+					return nil, err
+				}
+			}
+		}
 		for _, name := range []string{namePingPong, nameBare, nameBoreas} {
 			all = append(all, newLoad(sh, name, median(samples[name])))
 		}
 	}
 	return all, nil
+}
+
+// profiled runs a load once more, for its profiles: what is measured meanwhile does
+// not count.
+func profiled(ctx context.Context, t *target, sh shape, o options) error {
+	progressf("%v, profiles of %s", sh, t.name)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- profile(ctx, o.profile, t, sh, o.duration) }()
+	if _, err := measure(ctx, t, sh, 0, o.duration+o.warmup); err != nil {
+		return err
+	}
+	return <-done
 }
 
 // progressf tells a person who waits what goes on.

@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/boreas-ws/boreas/examples/chat/chat"
+	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/service"
 	"github.com/boreas-ws/boreas/test/cluster"
 )
 
@@ -20,6 +22,7 @@ import (
 const (
 	roleBare = "bare-echo"
 	rolePong = "pong" // the second argument is the URL of Redis
+	roleChat = "chat" // the same
 )
 
 // playRole plays the role that args name, if they do.
@@ -29,6 +32,8 @@ func playRole(args []string) (played bool, err error) {
 		return true, serveBare()
 	case len(args) == 2 && args[0] == rolePong:
 		return true, servePong(args[1])
+	case len(args) == 2 && args[0] == roleChat:
+		return true, serveChat(args[1])
 	}
 	return false, nil
 }
@@ -58,12 +63,10 @@ func serveBare() error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
+	mux := debugMux()
 	mux.HandleFunc("/", echo)
-	mux.HandleFunc("/gc", func(http.ResponseWriter, *http.Request) { runtime.GC() })
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	fmt.Fprintln(os.Stdout, l.Addr())
-	return server.Serve(l)
+	return (&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}).Serve(l)
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {
@@ -82,4 +85,24 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// serveChat runs an instance of the demo service, like examples/chat, and serves
+// its profiles besides.
+func serveChat(url string) error {
+	ctx := context.Background()
+	bp, err := backplane.Open(ctx, url, backplane.Config{})
+	if err != nil {
+		return err
+	}
+	if err := service.New("chat", bp, chat.Router(), service.Config{}).Start(ctx); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stdout, l.Addr())
+	return (&http.Server{Handler: debugMux(), ReadHeaderTimeout: 10 * time.Second}).Serve(l)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
 
@@ -69,10 +68,7 @@ func (s *stack) bare(ctx context.Context) (*target, error) {
 		return nil, err
 	}
 	s.started(p)
-	return &target{
-		name: nameBare, addr: addr, path: "/", gc: "http://" + addr + "/gc",
-		procs: []process{{"echo", p.PID()}},
-	}, nil
+	return &target{name: nameBare, addr: addr, path: "/", procs: []process{{"echo", p.PID(), addr}}}, nil
 }
 
 // pong starts the far end of the ping-pong and returns the processes whose CPU it
@@ -83,7 +79,7 @@ func (s *stack) pong(ctx context.Context) ([]process, error) {
 		return nil, err
 	}
 	s.started(p)
-	return []process{{"pong", p.PID()}, {"redis", s.redis.PID()}}, nil
+	return []process{{"pong", p.PID(), ""}, {"redis", s.redis.PID(), ""}}, nil
 }
 
 // boreas starts a gateway and an instance of the chat service, and returns when a
@@ -91,7 +87,7 @@ func (s *stack) pong(ctx context.Context) ([]process, error) {
 func (s *stack) boreas(ctx context.Context) (*target, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	chat, err := cluster.Start("chat", s.programs.Chat, nil, "--redis", s.redis.TCPURL())
+	chat, debug, err := startRole(ctx, roleChat, s.redis.TCPURL())
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +97,11 @@ func (s *stack) boreas(ctx context.Context) (*target, error) {
 		return nil, err
 	}
 	s.started(gw.Process)
-	t := &target{
-		name: nameBoreas, addr: gw.Addr, path: "/ws", gc: "http://" + gw.Internal + "/debug/pprof/heap?gc=1",
-		procs: []process{{"gateway", gw.PID()}, {"service", chat.PID()}, {"redis", s.redis.PID()}},
-	}
+	t := &target{name: nameBoreas, addr: gw.Addr, path: "/ws", procs: []process{
+		{"gateway", gw.PID(), gw.Internal},
+		{"service", chat.PID(), debug},
+		{"redis", s.redis.PID(), ""},
+	}}
 	if err := awaitReply(ctx, t); err != nil {
 		return nil, fmt.Errorf("%w\nlog of the gateway:\n%s\nlog of the service:\n%s", err, gw.Log(), chat.Log())
 	}
@@ -130,18 +127,4 @@ func awaitReply(ctx context.Context, t *target) error {
 			return err
 		}
 	}
-}
-
-// collectGarbage has the first process of t, the one that holds its connections,
-// run its garbage collector.
-func (t *target) collectGarbage(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.gc, http.NoBody)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
 }
