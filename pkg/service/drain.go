@@ -12,8 +12,8 @@ const (
 	// restartReason is what clients and UseClose handlers are told by a stop.
 	restartReason = "service restart"
 
-	// callTimeout bounds each call to the registry during a stop, so that a stop
-	// goes on without Redis.
+	// callTimeout bounds each exchange over Redis during a stop, so that a stop
+	// goes on without it.
 	callTimeout = time.Second
 
 	// settle is how long a stopping instance accepts streams at least: the time
@@ -81,7 +81,7 @@ func (s *Service) stop(patience context.Context) error {
 	s.awaitEmpty(patience, total) // of streams that came meanwhile
 
 	unfinished := s.cutAll()
-	left := s.Sockets()
+	left := s.SocketCount()
 	s.progress(left, total)
 	s.withdraw(patience)
 	s.log.Info("service stopped", "sockets", total, "cancelled", unfinished, "left_behind", left, "took", time.Since(began))
@@ -103,11 +103,18 @@ func (s *Service) setDraining(ctx context.Context) {
 	}
 }
 
-// withdraw takes this instance out of the registry.
+// withdraw takes this instance out of the registry, after the gateways have what
+// was sent: they forget a node that withdrew, with what is still on its way.
 func (s *Service) withdraw(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	ctx = context.WithoutCancel(ctx)
+	flush, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := s.bp.Registry().Withdraw(ctx, s.name); err != nil {
+	if err := s.bp.Mesh().Flush(flush); err != nil {
+		s.log.Warn("a gateway may not have the last messages", "error", err)
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := s.bp.Registry().Withdraw(call, s.name); err != nil {
 		s.log.Warn("not withdrawn from the registry; the lease runs out instead", "error", err)
 	}
 }
@@ -150,11 +157,11 @@ func (s *Service) departAll(patience context.Context, sockets []*socket) {
 func (s *Service) awaitEmpty(patience context.Context, total int) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
-	for s.Sockets() > 0 {
+	for s.SocketCount() > 0 {
 		select {
 		case <-s.departed:
 		case <-tick.C:
-			s.progress(s.Sockets(), total)
+			s.progress(s.SocketCount(), total)
 		case <-patience.Done():
 			return
 		}

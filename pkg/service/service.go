@@ -118,8 +118,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// Sockets counts the sockets whose UseClose handlers have not run yet.
-func (s *Service) Sockets() int {
+// SocketCount counts the sockets whose UseClose handlers have not run yet.
+func (s *Service) SocketCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sockets)

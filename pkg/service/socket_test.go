@@ -241,7 +241,7 @@ func (g *stage) checkEnded(chosen []string) error {
 	if g.tape.done != 1 {
 		return fmt.Errorf("the stream was forgotten %d times", g.tape.done)
 	}
-	if g.service.Sockets() != 0 {
+	if g.service.SocketCount() != 0 {
 		return errors.New("the service still has the socket")
 	}
 	hard := slices.ContainsFunc(chosen, func(n string) bool {
