@@ -3,7 +3,7 @@
 //
 //	func TestX(t *testing.T) {
 //		srv := redistest.Start(t, redistest.Config{})
-//		bus, err := redisbus.New(redisbus.Config{URL: srv.URL()})
+//		bp, err := backplane.Open(ctx, srv.URL(), backplane.Config{})
 //		...
 //		srv.Kill()    // kill -9: clients see their connections break
 //		srv.Restart() // same address, empty unless Config.Args make it persist

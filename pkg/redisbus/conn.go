@@ -56,3 +56,34 @@ func bound(ctx context.Context, dial dialer) dialer {
 		return &boundConn{Conn: c, stop: context.AfterFunc(ctx, func() { _ = c.Close() })}, nil
 	}
 }
+
+// softly returns a dialer that reports a failure by a connection on which nothing
+// works. When a dialer fails, a go-redis pool writes to stderr, and after a few times
+// does not try again for up to a second, with a goroutine that outlives the client.
+func softly(dial dialer) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return failedConn{err: unwrapped{err}}, nil
+		}
+		return c, nil
+	}
+}
+
+// unwrapped is an error of which go-redis, when a new connection fails, reports the
+// inner one: without this layer it would be our error's own inner one.
+type unwrapped struct{ error }
+
+func (e unwrapped) Unwrap() error { return e.error }
+
+// failedConn is a connection that could not be made.
+type failedConn struct{ err error }
+
+func (c failedConn) Read([]byte) (int, error)       { return 0, c.err }
+func (c failedConn) Write([]byte) (int, error)      { return 0, c.err }
+func (failedConn) Close() error                     { return nil }
+func (failedConn) LocalAddr() net.Addr              { return &net.UnixAddr{} }
+func (failedConn) RemoteAddr() net.Addr             { return &net.UnixAddr{} }
+func (failedConn) SetDeadline(time.Time) error      { return nil }
+func (failedConn) SetReadDeadline(time.Time) error  { return nil }
+func (failedConn) SetWriteDeadline(time.Time) error { return nil }

@@ -2,6 +2,8 @@ package redisbus
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -13,19 +15,23 @@ import (
 const reachTimeout = 2 * time.Second
 
 // Reach waits until Redis answers, or ctx ends, and logs why it has to wait. It
-// returns at once when Redis refuses the user or password. The error names the URL
-// without its password.
+// returns at once when waiting cannot help: when Redis refuses the user or password,
+// or its certificate is not trusted. The error names the URL without its password.
 func (t *Topology) Reach(ctx context.Context, log *slog.Logger) error {
 	client := t.NewClient()
 	defer func() { _ = client.Close() }()
 	for failures := 0; ; failures++ {
 		err := ping(ctx, client)
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
-		case redis.IsAuthError(err) || redis.IsPermissionError(err):
+		}
+		if untrusted := new(tls.CertificateVerificationError); errors.As(err, &untrusted) {
+			return fmt.Errorf("%s: %w", t, err)
+		}
+		if redis.IsAuthError(err) || redis.IsPermissionError(err) {
 			return fmt.Errorf("%s refuses access: %w", t, err)
-		case failures == 0:
+		}
+		if failures == 0 {
 			log.Warn("waiting for Redis", "redis", t, "err", err)
 		}
 		if !backoff(ctx, failures) {

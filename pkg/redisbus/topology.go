@@ -46,7 +46,7 @@ func (t *Topology) options(dial dialer) *redis.Options {
 		Password:              t.password,
 		DB:                    t.db,
 		DialTimeout:           t.dialTimeout,
-		Dialer:                dial,
+		Dialer:                softly(dial),
 		DialerRetries:         1, // our own loops back off; retries inside would hide an outage from them
 		MaxRetries:            -1,
 		Protocol:              2, // nothing here uses the push messages of RESP3, and reading them costs

@@ -58,18 +58,18 @@ func ParseURL(raw string) (*Topology, error) {
 	if err != nil {
 		return nil, errNotURL
 	}
+	if u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix" {
+		return nil, errors.New("redis URL: must start with redis://, rediss:// or unix://")
+	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil || u.Fragment != "" || u.Opaque != "" || !allNames(query) {
 		return nil, errNotURL
 	}
 	p := urlParser{u: u, query: query, t: &Topology{dialTimeout: defaultDialTimeout}}
-	switch u.Scheme {
-	case "redis", "rediss":
-		p.tcp()
-	case "unix":
+	if u.Scheme == "unix" {
 		p.unix()
-	default:
-		return nil, errors.New("redis URL: must start with redis://, rediss:// or unix://")
+	} else {
+		p.tcp()
 	}
 	p.user()
 	p.options()

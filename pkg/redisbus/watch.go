@@ -78,7 +78,7 @@ func (w *watch) run(ctx context.Context, confirmed <-chan struct{}, ended <-chan
 			switch {
 			case now.Sub(heardAt) > w.s.limit:
 				return errSilent
-			case w.s.stale(w.started):
+			case now.Sub(heardAt) < 2*w.s.ping && w.s.stale(w.started):
 				w.s.redial()
 				return errCanary
 			case now.Sub(pingedAt) >= w.s.ping:
