@@ -77,6 +77,15 @@ func (c *Context) Gateway() string {
 	return ""
 }
 
+// GatewayNode is the node of the gateway that the client is connected to: which of
+// the replicas that share the name it is. It is empty without a gateway.
+func (c *Context) GatewayNode() string {
+	if s := c.socket(); s != nil {
+		return s.info.GatewayNode
+	}
+	return ""
+}
+
 // Instance is the node that runs this handler, empty without a backplane.
 func (c *Context) Instance() string {
 	if s := c.socket(); s != nil {

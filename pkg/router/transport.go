@@ -45,6 +45,9 @@ type SocketInfo struct {
 	Subprotocol string
 	// Gateway is the name of the gateway that accepted the client; empty without one.
 	Gateway string
+	// GatewayNode is the node of that gateway: which of the replicas that share the
+	// name it is.
+	GatewayNode string
 	// Instance is the node that runs the handlers; empty without a backplane.
 	Instance string
 	// Public is true for a socket that came through a gateway: only nodes made by

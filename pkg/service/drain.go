@@ -106,6 +106,11 @@ func (s *Service) setDraining(ctx context.Context) {
 // withdraw takes this instance out of the registry, after the gateways have what
 // was sent: they forget a node that withdrew, with what is still on its way.
 func (s *Service) withdraw(ctx context.Context) {
+	select {
+	case <-s.bp.Done():
+		return // there is no way to
+	default:
+	}
 	ctx = context.WithoutCancel(ctx)
 	flush, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -71,7 +71,7 @@ func (s *Service) newSocket(st stream, o wire.Open) *socket {
 	k := &socket{service: s, stream: st, id: o.Socket, gateway: o.Gateway}
 	k.sending.grant(int(o.Credit))
 	grant := k.receiving.start(wire.DefaultWindow, s.cfg.SocketWindow)
-	k.handler = s.handler.ServeSocket(s.socketInfo(o), k)
+	k.handler = s.handler.ServeSocket(s.socketInfo(o, st.Peer().Node), k)
 
 	s.mu.Lock()
 	s.sockets[k] = struct{}{}
@@ -91,7 +91,7 @@ func (s *Service) newSocket(st stream, o wire.Open) *socket {
 }
 
 // socketInfo tells the handler who the client is.
-func (s *Service) socketInfo(o wire.Open) router.SocketInfo {
+func (s *Service) socketInfo(o wire.Open, gateway wire.NodeID) router.SocketInfo {
 	headers := make(http.Header, len(o.Headers)+1)
 	for _, h := range o.Headers {
 		headers.Add(h.Name, h.Value)
@@ -108,6 +108,7 @@ func (s *Service) socketInfo(o wire.Open) router.SocketInfo {
 		Query:       query,
 		Subprotocol: o.Subprotocol,
 		Gateway:     o.Gateway,
+		GatewayNode: string(gateway),
 		Instance:    s.instance,
 		Public:      true,
 	}

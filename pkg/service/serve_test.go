@@ -24,7 +24,7 @@ func TestHandlersSeeTheClient(t *testing.T) {
 		r := newRouter()
 		r.PublicBind("/who", func(ctx *router.Context) {
 			_ = ctx.Send([]string{
-				ctx.SocketID(), ctx.Gateway(), ctx.Instance(), ctx.RemoteAddr(), ctx.Headers().Get("User-Agent"),
+				ctx.SocketID(), ctx.Gateway(), ctx.GatewayNode(), ctx.Instance(), ctx.RemoteAddr(), ctx.Headers().Get("User-Agent"),
 				ctx.Headers().Get("Sec-WebSocket-Protocol"), ctx.Query().Get("room"),
 			})
 		})
@@ -42,7 +42,7 @@ func TestHandlersSeeTheClient(t *testing.T) {
 		if err := json.Unmarshal(c.receive(1).Data, &got); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"s1", "public", string(worker.Self().Node), "192.0.2.1:999", "test", "velaros-json", "7"}
+		want := []string{"s1", "public", string(edge.Self().Node), string(worker.Self().Node), "192.0.2.1:999", "test", "velaros-json", "7"}
 		if !slices.Equal(got, want) {
 			t.Errorf("the handler saw %q, want %q", got, want)
 		}
