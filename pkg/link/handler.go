@@ -16,7 +16,8 @@ type Handler interface {
 	// memory with the rest of the batch that it came in.
 	Frame(from wire.Incarnation, frame []byte)
 	// Reset says that the link to peer broke in both directions. No frame sent by
-	// the peer before its side of the break follows.
+	// the peer before its side of the break follows. Until Reset returns, the link
+	// refuses frames with ErrReset.
 	Reset(peer wire.Incarnation, r Reset)
 }
 

@@ -129,8 +129,10 @@ func (l *Link) deliver() {
 	l.rcv.ready = l.rcv.ready[:0]
 }
 
-// reset ends the generation, starts generation gen and tells the Handler. The
-// caller holds recvMu and mu; mu is released while the Handler runs.
+// reset ends the generation, starts generation gen and tells the Handler. Nothing
+// is accepted before the Handler knows: what it then sends is in the new generation,
+// and what was accepted before is in the old. The caller holds recvMu and mu; mu is
+// released while the Handler runs.
 func (l *Link) reset(cause Cause, gen uint64, now time.Time) {
 	if l.over {
 		return
@@ -144,13 +146,14 @@ func (l *Link) reset(cause Cause, gen uint64, now time.Time) {
 	l.restart(gen)
 	l.doomed = 0
 	l.resetAt = now
+	l.refuse = ErrReset
 	switch cause {
 	case CauseSuperseded:
 		l.refuse, l.over = ErrGone, true
 	case CausePeer:
-		l.refuse, l.forgotten = nil, false
+		l.forgotten = false
 	default: // the peer must learn of it
-		l.refuse, l.confirmed = nil, false
+		l.confirmed = false
 		l.forgotten = cause == CauseForgotten
 		l.askDue = true
 		l.tellFor = l.mesh.cfg.MinRTO
@@ -167,6 +170,9 @@ func (l *Link) reset(cause Cause, gen uint64, now time.Time) {
 		slog.Uint64("last_acked", r.LastAcked), slog.Uint64("last_sent", r.LastSent), slog.Uint64("generation", gen))
 	l.mesh.cfg.Handler.Reset(l.peer, r)
 	l.mu.Lock()
+	if !l.over && l.doomed == 0 {
+		l.refuse = nil
+	}
 }
 
 // restart sets both directions to their beginning.

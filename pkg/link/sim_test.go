@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -102,6 +103,9 @@ func (n *node) Frame(from wire.Incarnation, frame []byte) {
 }
 
 func (n *node) Reset(peer wire.Incarnation, r Reset) {
+	if err := n.mesh.To(peer).SendControl(nil); !errors.Is(err, ErrReset) {
+		n.w.fatal("%v: a frame to %v was accepted before its reset was told: %v", n.self, peer, err)
+	}
 	n.resets[peer] = append(n.resets[peer], r)
 	if r.LastSent == 0 {
 		return
