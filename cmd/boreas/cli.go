@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -42,6 +43,18 @@ type process struct {
 	stderr   io.Writer
 	logger   *slog.Logger
 	settings *settings
+	exit     func(status int)
+}
+
+// endAfter ends the process that long after the first signal, should something
+// hang. The function it returns undoes that, as long as no signal came.
+func (p *process) endAfter(d time.Duration) (undo func() bool) {
+	return context.AfterFunc(p.ctx, func() {
+		time.AfterFunc(d, func() {
+			p.logger.Error("stopping took too long; the process ends at once", "time", d)
+			p.exit(exitFailure)
+		})
+	})
 }
 
 // run executes one command line and returns the exit status.
@@ -85,7 +98,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	logger := newLogger(stderr, c.LogLevel, c.LogFormat)
 	ctx, stop := untilSignal(logger, os.Exit)
 	defer stop()
-	err = command.Run(&process{ctx: ctx, stdout: stdout, stderr: stderr, logger: logger, settings: settings})
+	err = command.Run(&process{ctx: ctx, stdout: stdout, stderr: stderr, logger: logger, settings: settings, exit: os.Exit})
 	if err != nil {
 		fmt.Fprintln(stderr, "boreas:", err)
 		if _, ok := errors.AsType[usageError](err); ok {

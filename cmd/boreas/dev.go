@@ -93,7 +93,7 @@ func runInstance(ctx context.Context, p *process, redis string, id wire.NodeID) 
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, closeBackplane(bp, devStopTimeout))
+	return errors.Join(err, closeBackplane(bp))
 }
 
 // runGateways runs the gateways, and the balancer in front of them on public,
@@ -150,7 +150,7 @@ func newDevEdge(ctx context.Context, p *process, redis string, id wire.NodeID) (
 	// tell which one carried a message.
 	gw, err := gateway.New(string(id), bp, gateway.Config{Logger: p.logger, DrainWindow: -1})
 	if err != nil {
-		return nil, errors.Join(err, closeBackplane(bp, devStopTimeout))
+		return nil, errors.Join(err, closeBackplane(bp))
 	}
 	return &edge{gateway: gw, backplane: bp, server: newHTTPServer(gw, p.logger), stopTimeout: devStopTimeout}, nil
 }

@@ -45,7 +45,7 @@ type gatewayFlags struct {
 	HandbackTimeout     time.Duration `default:"${handback_timeout}" help:"Time that an instance may take to finish with a socket that ends."`
 
 	DrainWindow time.Duration `default:"${drain_window}" help:"After SIGTERM, time over which the closing of sockets is spread; negative for at once."`
-	StopTimeout time.Duration `default:"25s" help:"After SIGTERM, time after which the process ends even if it is not drained."`
+	StopTimeout time.Duration `default:"25s" help:"After SIGTERM, time after which sockets that are left are closed at once; the process ends a few seconds later."`
 }
 
 // gatewayDefaults are the variables that the tags above mention.
@@ -85,6 +85,10 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 	}
 }
 
+// stopReserve is what a gateway may take after StopTimeout, before its process is
+// ended from outside of it all.
+const stopReserve = 4 * time.Second
+
 type gatewayCmd struct {
 	gatewayFlags `embed:""`
 }
@@ -97,6 +101,7 @@ func (c *gatewayCmd) Run(p *process) error {
 	if _, err := redisbus.ParseURL(c.Redis); err != nil {
 		return usageError{fmt.Errorf("--redis: %w", err)}
 	}
+	defer p.endAfter(c.StopTimeout + stopReserve)()
 	public, err := listen(p.ctx, "--listen", c.Listen)
 	if err != nil {
 		return err
@@ -129,7 +134,7 @@ func (c *gatewayCmd) Run(p *process) error {
 	}
 	gw, err := gateway.New(c.Name, bp, c.config(p.logger))
 	if err != nil {
-		return errors.Join(usageError{err}, closeBackplane(bp, c.StopTimeout))
+		return errors.Join(usageError{err}, closeBackplane(bp))
 	}
 	probes.serve(gw, bp)
 	p.logger.Info("gateway starts", "name", c.Name, "node", bp.Self().String(),
@@ -155,7 +160,7 @@ type edge struct {
 	gateway     *gateway.Gateway
 	backplane   *backplane.Backplane
 	server      *http.Server
-	stopTimeout time.Duration // for all that follows the end of run's ctx
+	stopTimeout time.Duration // for the drain that follows the end of run's ctx
 }
 
 // run serves on l until ctx ends or something fails. Then it drains the gateway
@@ -188,12 +193,14 @@ func (e *edge) run(ctx context.Context, l net.Listener) error {
 	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 		errs = append(errs, fmt.Errorf("gateway: %w", err))
 	}
-	return errors.Join(append(errs, closeBackplane(e.backplane, e.stopTimeout))...)
+	return errors.Join(append(errs, closeBackplane(e.backplane))...)
 }
 
-// closeBackplane closes bp, within a time of its own.
-func closeBackplane(bp *backplane.Backplane, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// flushTimeout is how long the last frames may take to reach their nodes.
+const flushTimeout = time.Second
+
+func closeBackplane(bp *backplane.Backplane) error {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	return bp.Close(ctx)
 }

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"get":       scriptGet,
 			"frames":    scriptFrames,
+			"hold":      scriptHold,
 			"terminate": scriptTerminate,
 			"stopwatch": scriptStopwatch,
 		},
@@ -130,6 +131,30 @@ func scriptFrames(ts *testscript.TestScript, neg bool, args []string) {
 			return &unexpectedError{want: args[2], got: string(answer)}
 		}
 		return nil
+	})
+}
+
+// scriptHold connects a client that stays, and answers what the protocol asks for:
+// hold URL.
+func scriptHold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold URL")
+	}
+	conn, resp, err := websocket.DefaultDialer.Dial(args[0], nil)
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			if _, _, err := conn.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}()
+	ts.Defer(func() {
+		_ = conn.Close()
+		<-gone
 	})
 }
 

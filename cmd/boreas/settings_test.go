@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -133,6 +134,17 @@ func TestSecondSignalEndsTheProcess(t *testing.T) {
 	kill()
 	if status := <-exited; status != 128+15 {
 		t.Errorf("exit status %d, want 143", status)
+	}
+}
+
+func TestEndAfter(t *testing.T) {
+	exited := make(chan int, 1)
+	ctx, signal := context.WithCancel(t.Context())
+	p := &process{ctx: ctx, logger: slog.New(slog.DiscardHandler), exit: func(status int) { exited <- status }}
+	p.endAfter(time.Millisecond)
+	signal()
+	if status := <-exited; status != exitFailure {
+		t.Errorf("exit status %d, want %d", status, exitFailure)
 	}
 }
 

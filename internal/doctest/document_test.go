@@ -291,6 +291,15 @@ func probe(ctx context.Context, url string) error {
 	return nil
 }
 
+// exitStatus is what `go run` says of a program that failed.
+var exitStatus = regexp.MustCompile(`(?m)^exit status \d+$`)
+
+// onlyGoRunInterrupted reports whether it was `go run` itself that failed, because
+// of the interrupt, and not the program that it ran.
+func (p *program) onlyGoRunInterrupted() bool {
+	return strings.Contains(strings.Join(p.cmd.Args, " "), "go run ") && !exitStatus.MatchString(p.printed())
+}
+
 // stop interrupts the program, as Ctrl-C does, and waits for a clean end.
 func (p *program) stop(t *testing.T) {
 	t.Helper()
@@ -299,7 +308,7 @@ func (p *program) stop(t *testing.T) {
 	}
 	select {
 	case err := <-p.ended:
-		if err != nil {
+		if err != nil && !p.onlyGoRunInterrupted() {
 			t.Errorf("%s: after Ctrl-C: %v\n%s", p.what, err, p.printed())
 		}
 	case <-time.After(15 * time.Second):
