@@ -2,11 +2,14 @@
 // handler can do, and a page that talks to them.
 //
 //	/echo          answers with the data that it was sent
-//	/whoami        tells the socket, the gateway's name and the instance
+//	/whoami        tells the socket, the gateway's node and the instance's
 //	/chat/join     keeps a username and a room on the socket
 //	/chat/message  takes a text from a socket that has joined
-//	/counter/add   adds to a counter on the socket
+//	/counter/add   adds 1, or as many as are given, to a counter on the socket
 //	/health        is private: no client can reach it
+//
+// Clients may speak JSON, MessagePack or Protobuf; the data of a Protobuf message is a
+// google.protobuf.Struct.
 //
 // The router keeps nothing outside the sockets, so that any number of instances may
 // serve it.
@@ -31,10 +34,12 @@ const (
 
 // The keys of what is stored on a socket.
 const (
-	keyUser    = "username"
-	keyRoom    = "room"
+	keyMember  = "member"
 	keyCounter = "counter"
 )
+
+// member is who a socket speaks for, and where.
+type member struct{ username, room string }
 
 // codeNotJoined is the error code of a message from a socket that has not joined.
 const codeNotJoined wire.ErrorCode = "not_joined"
@@ -54,12 +59,12 @@ func Router() *router.Router {
 	return r
 }
 
-func echo(ctx *router.Context) { answer(ctx, router.Raw(ctx.Data())) }
+func echo(ctx *router.Context) { send(ctx, router.Raw(ctx.Data())) }
 
 func whoami(ctx *router.Context) {
-	answer(ctx, map[string]string{
+	answer(ctx, map[string]any{
 		"socket":   ctx.SocketID(),
-		"gateway":  ctx.Gateway(),
+		"gateway":  ctx.GatewayNode(),
 		"instance": ctx.Instance(),
 	})
 }
@@ -72,19 +77,18 @@ func join(ctx *router.Context) {
 	if !read(ctx, &in) {
 		return
 	}
-	for name, value := range map[string]string{"username": in.Username, "room": in.Room} {
-		if strings.TrimSpace(value) == "" || len(value) > maxName {
-			ctx.Error = router.NewError(wire.CodeValidation, fmt.Sprintf("%s must have 1 to %d bytes", name, maxName))
-			return
-		}
+	if !isName(in.Username) || !isName(in.Room) {
+		ctx.Error = router.NewError(wire.CodeValidation, fmt.Sprintf("username and room must both have 1 to %d bytes", maxName))
+		return
 	}
-	ctx.SetOnSocket(keyUser, in.Username)
-	ctx.SetOnSocket(keyRoom, in.Room)
-	answer(ctx, map[string]string{"status": "joined", "room": in.Room})
+	ctx.SetOnSocket(keyMember, member{in.Username, in.Room})
+	answer(ctx, map[string]any{"status": "joined", "room": in.Room})
 }
 
+func isName(s string) bool { return strings.TrimSpace(s) != "" && len(s) <= maxName }
+
 func message(ctx *router.Context) {
-	if _, joined := ctx.GetFromSocket(keyRoom); !joined {
+	if _, joined := ctx.GetFromSocket(keyMember); !joined {
 		ctx.Error = router.NewError(codeNotJoined, "this socket is in no room: send /chat/join with a username and a room first")
 		return
 	}
@@ -98,13 +102,13 @@ func message(ctx *router.Context) {
 		ctx.Error = router.NewError(wire.CodeValidation, fmt.Sprintf("text must have 1 to %d bytes", maxText))
 		return
 	}
-	answer(ctx, map[string]string{"status": "sent"})
+	answer(ctx, map[string]any{"status": "sent"})
 }
 
 func add(ctx *router.Context) {
-	var in struct {
+	in := struct {
 		By int `json:"by" msgpack:"by"`
-	}
+	}{By: 1}
 	if !read(ctx, &in) {
 		return
 	}
@@ -113,23 +117,7 @@ func add(ctx *router.Context) {
 		value += before.(int)
 	}
 	ctx.SetOnSocket(keyCounter, value)
-	answer(ctx, map[string]int{"value": value})
+	answer(ctx, map[string]any{"value": value})
 }
 
-func health(ctx *router.Context) { answer(ctx, map[string]string{"status": "ok"}) }
-
-// read decodes the data of the message, and tells the client if it does not fit.
-func read(ctx *router.Context, into any) bool {
-	if err := ctx.Unmarshal(into); err != nil {
-		ctx.Error = router.NewError(wire.CodeValidation, "the data does not fit "+ctx.Path()+": "+err.Error())
-		return false
-	}
-	return true
-}
-
-// answer sends the reply. An error that remains is reported by the router.
-func answer(ctx *router.Context, data any) {
-	if err := ctx.Send(data); err != nil {
-		ctx.Error = err
-	}
-}
+func health(ctx *router.Context) { answer(ctx, map[string]any{"status": "ok"}) }

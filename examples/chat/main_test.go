@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/boreas-ws/boreas/internal/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestRunServesUntilItIsStopped(t *testing.T) {
+	srv := redistest.Start(t, redistest.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, flags{
+			Redis: srv.URL(), NodeID: "chat-1", Service: "talk", OnInstanceLoss: "repin", DrainTimeout: time.Second,
+		}, slog.New(slog.DiscardHandler), w)
+		w.Close()
+	}()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if want := "talk is serving as chat-1\n"; err != nil || line != want {
+		t.Errorf("it says %q (%v), want %q", line, err, want)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestRunSaysWhatIsWrong(t *testing.T) {
+	srv := redistest.Start(t, redistest.Config{})
+	err := run(t.Context(), flags{Redis: srv.URL(), Service: "Not A Slug"}, slog.New(slog.DiscardHandler), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "Not A Slug") {
+		t.Errorf("it ended with %v", err)
+	}
+	if err := run(t.Context(), flags{Redis: "http://x"}, slog.New(slog.DiscardHandler), io.Discard); err == nil {
+		t.Error("it runs on http")
+	}
+}
