@@ -171,5 +171,9 @@ func (c *Context) request(ctx context.Context, data any) (InboundMessage, error)
 	if err := c.send(ctx, data, true); err != nil {
 		return InboundMessage{}, err
 	}
+	s := conv.socket
+	s.mu.Lock()
+	s.release(w, turn) // even if the answer is there already
+	s.mu.Unlock()
 	return c.await(ctx, conv, w, turn)
 }

@@ -48,6 +48,7 @@ func (s *socket) finish(c *Context) {
 	}
 	if conv != nil {
 		s.endConversation(conv)
+		s.schedule()
 	}
 }
 

@@ -53,6 +53,7 @@ func (s *socket) schedule() {
 func (s *socket) give(w *worker) {
 	s.turn++
 	s.owner, w.turn = w, s.turn
+	s.since, s.blocked = time.Since(clock), 0
 }
 
 // release passes the turn on because its holder waits. mu is held.
@@ -92,8 +93,10 @@ func (w *worker) take() (queued, bool) {
 		return queued{}, false
 	}
 	s.give(w)
-	s.since, s.blocked = time.Since(clock), 0
 	m := s.queue.pop()
+	if s.queue.len() > 0 {
+		s.watch()
+	}
 	s.mu.Unlock()
 	if !m.opening {
 		s.conn.Consumed(len(m.data))

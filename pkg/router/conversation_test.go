@@ -1,0 +1,527 @@
+package router_test
+
+import (
+	"context"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/router"
+)
+
+func TestReceive(t *testing.T) {
+	tests := []struct {
+		name    string
+		handler func(ctx *router.Context, tr *trace)
+		in      []string // messages, said one by one
+		want    []string
+		sent    []string
+	}{
+		{
+			"the message itself comes first, then those with its id, with or without a path",
+			func(ctx *router.Context, tr *trace) {
+				for range 3 {
+					data, err := ctx.Receive()
+					tr.add("%s %v", data, err)
+				}
+			},
+			[]string{msg("/c", "1", "a"), msg("/c", "1", "b"), msg("", "1", "c")},
+			[]string{`"a" <nil>`, `"b" <nil>`, `"c" <nil>`}, nil,
+		},
+		{
+			"messages without data are passed over, the first one too",
+			func(ctx *router.Context, tr *trace) {
+				for range 2 {
+					var s string
+					err := ctx.ReceiveInto(&s)
+					tr.add("%s %v", s, err)
+				}
+			},
+			[]string{msg("/c", "1", nil), msg("/c", "1", nil), msg("/c", "1", "a"), msg("", "1", nil), msg("", "1", "b")},
+			[]string{"a <nil>", "b <nil>"}, nil,
+		},
+		{
+			"Unmarshal counts as receiving the message",
+			func(ctx *router.Context, tr *trace) {
+				var a, b string
+				tr.add("%v %v", ctx.Unmarshal(&a), ctx.Unmarshal(&b))
+				data, _ := ctx.Receive()
+				tr.add("%s %s %s", a, b, data)
+			},
+			[]string{msg("/c", "1", "a"), msg("/c", "1", "b")},
+			[]string{"<nil> <nil>", `a a "b"`}, nil,
+		},
+		{
+			"without an id there is nothing to receive",
+			func(ctx *router.Context, tr *trace) {
+				data, err := ctx.Receive()
+				tr.add("%s %v", data, err)
+				_, err = ctx.Receive()
+				tr.add("%v", errors.Is(err, router.ErrNoMessageID))
+			},
+			[]string{msg("/c", "", "a")},
+			[]string{`"a" <nil>`, "true"}, nil,
+		},
+		{
+			"a request has the id of the message",
+			func(ctx *router.Context, tr *trace) {
+				answer, err := ctx.Request("sure?")
+				tr.add("%s %v", answer, err)
+				var s string
+				tr.add("%v %s", ctx.RequestInto("really?", &s), s)
+				tr.add("%v", ctx.Reply("done"))
+			},
+			[]string{msg("/c", "1", "a"), msg("", "1", "yes"), msg("/c", "1", "yes!")},
+			[]string{`"yes" <nil>`, "<nil> yes!", "<nil>"},
+			[]string{`{"id":"1","data":{"message":"sure?"}}`, `{"id":"1","data":{"message":"really?"}}`, `{"id":"1","data":{"message":"done"}}`},
+		},
+		{
+			"messages that came before the handler waited are not lost",
+			func(ctx *router.Context, tr *trace) {
+				time.Sleep(time.Millisecond)
+				for range 3 {
+					data, _ := ctx.Receive()
+					tr.add("%s", data)
+				}
+			},
+			[]string{msg("/c", "1", "a") + "\n" + msg("/other", "2", nil) + "\n" + msg("/c", "1", "b") + "\n" + msg("", "1", "c")},
+			[]string{`"a"`, `"b"`, `"c"`, "other"}, nil,
+		},
+		{
+			"the same id with another path is a message of its own",
+			func(ctx *router.Context, tr *trace) {
+				answer, _ := ctx.Request("?")
+				tr.add("%s", answer)
+			},
+			[]string{msg("/c", "1", "a"), msg("/other", "1", "b"), msg("/c", "1", "c")},
+			[]string{"other", `"c"`},
+			[]string{`{"id":"1","data":{"message":"?"}}`},
+		},
+		{
+			"what is left when the handler returns is handled anew",
+			func(ctx *router.Context, tr *trace) {
+				data, _ := ctx.Receive()
+				tr.add("start %s", data)
+				if string(data) == `"a"` {
+					_, _ = ctx.Receive()
+					time.Sleep(time.Millisecond)
+				}
+				tr.add("end %s", data)
+			},
+			[]string{msg("/c", "1", "a"), msg("/c", "1", "b") + "\n" + msg("/c", "1", "c") + "\n" + msg("", "1", "d")},
+			[]string{`start "a"`, `end "a"`, `start "c"`, `end "c"`},
+			[]string{`{"id":"1","data":{"error":"the message has no path and no handler waits for its id","code":"no_path"}}`},
+		},
+		{
+			"a wait can have a limit",
+			func(ctx *router.Context, tr *trace) {
+				_, err := ctx.RequestWithTimeout("?", time.Second)
+				tr.add("%v %v", errors.Is(err, context.DeadlineExceeded), err)
+				limit, cancel := context.WithCancel(context.Background())
+				cancel()
+				_, err = ctx.ReceiveWithContext(limit)
+				tr.add("%v %v", errors.Is(err, context.Canceled), err)
+				var s string
+				tr.add("%v", ctx.ReceiveIntoWithTimeout(&s, time.Second) != nil && ctx.RequestIntoWithTimeout("?", &s, time.Second) != nil)
+				data, err := ctx.ReceiveWithTimeout(time.Hour)
+				tr.add("%s %v", data, err)
+			},
+			[]string{msg("/c", "1", "a"), "sleep", msg("", "1", "late")},
+			[]string{"true receive: context deadline exceeded", "true receive: context canceled", "true", `"late" <nil>`},
+			[]string{`{"id":"1","data":{"message":"?"}}`, `{"id":"1","data":{"message":"?"}}`},
+		},
+		{
+			"data that does not fit is an error",
+			func(ctx *router.Context, tr *trace) {
+				var n int
+				tr.add("%v", ctx.RequestInto("?", &n) != nil && ctx.Unmarshal(&n) != nil)
+			},
+			[]string{msg("/c", "1", "a"), msg("", "1", "b")},
+			[]string{"true"}, []string{`{"id":"1","data":{"message":"?"}}`},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var tr trace
+				r := newRouter(t, router.Config{})
+				r.Bind("/c", func(ctx *router.Context) { tt.handler(ctx, &tr) })
+				r.Bind("/other", func(*router.Context) { tr.add("other") })
+				c := connect(t, r, router.SocketInfo{})
+				for _, in := range tt.in {
+					if in == "sleep" {
+						time.Sleep(time.Minute)
+						continue
+					}
+					c.say(strings.Split(in, "\n")...)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				tr.is(t, tt.want...)
+				c.hears(tt.sent...)
+				c.hangUp()
+			})
+		})
+	}
+}
+
+// TestRequestMakesAnID: the id is on what is sent from then on, and the transport is
+// told to expect it.
+func TestRequestMakesAnID(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r := newRouter(t, router.Config{})
+		r.Bind("/c", func(ctx *router.Context) {
+			_ = ctx.Send("no id")
+			answer, err := ctx.Request("?")
+			tr.add("%s %v", answer, err)
+			_ = ctx.Send("id")
+		})
+		c := connect(t, r, router.SocketInfo{})
+		c.say(msg("/c", "", nil))
+		c.conn.mu.Lock()
+		sent := c.conn.sent
+		c.conn.mu.Unlock()
+		if len(sent) != 2 || sent[0].ID != "" || len(sent[1].ID) < 16 {
+			t.Fatalf("sent %+v", sent)
+		}
+		id := sent[1].ID
+		c.say(msg("", id, "answer"))
+		tr.is(t, `"answer" <nil>`)
+		c.hears(`{"data":{"message":"no id"}}`, `{"id":"`+id+`","data":{"message":"?"}}`, `{"id":"`+id+`","data":{"message":"id"}}`)
+		c.hangUp()
+	})
+}
+
+// TestAnnouncement: a handler that waits without having sent anything since has its
+// id announced, once.
+func TestAnnouncement(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRouter(t, router.Config{})
+		r.Bind("/c", func(ctx *router.Context) {
+			_ = ctx.Send("greeting")
+			for range 3 {
+				_, _ = ctx.Receive()
+			}
+		})
+		c := connect(t, r, router.SocketInfo{})
+		c.say(msg("/c", "7", "x"), msg("/c", "7", "y"))
+		c.conn.mu.Lock()
+		defer c.conn.mu.Unlock()
+		if s := c.conn.sent; len(s) != 2 || s[0].ID != "" || s[1].ID != "7" || len(s[1].Data) != 0 {
+			t.Errorf("sent %+v, want the greeting and one announcement", s)
+		}
+		c.conn.mu.Unlock()
+		c.hangUp()
+		c.conn.mu.Lock()
+	})
+}
+
+// TestMiddlewareSeesAnswers: further messages pass the middleware before the handler,
+// in mounted routers too, and what that refuses does not arrive.
+func TestMiddlewareSeesAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r := newRouter(t, router.Config{})
+		r.Use("/m", func(ctx *router.Context) {
+			v, _ := ctx.Meta("user")
+			tr.add("auth %v %s", v, ctx.Path())
+			switch string(ctx.Data()) {
+			case `"refused"`:
+				ctx.Error = router.NewError("unauthorized", "no")
+			case `"rewritten"`:
+				ctx.SetMessageData([]byte(`"other"`))
+			}
+			ctx.Next()
+			tr.add("auth ends")
+		})
+		sub := router.NewRouter()
+		sub.Bind("/c", note("before"), func(ctx *router.Context) {
+			for range 3 {
+				data, err := ctx.Receive()
+				tr.add("%s %v", data, err)
+			}
+		})
+		r.Use("/m", sub)
+		c := connect(t, r, router.SocketInfo{Public: false})
+		c.say(`{"path":"/m/c","id":"1","data":"a","meta":{"user":"ada"}}`)
+		c.say(`{"id":"1","data":"refused"}`, `{"id":"1","data":"rewritten","meta":{"user":"eve"}}`, msg("/m/c", "1", "c"))
+		tr.is(t, "auth ada /m/c", `"a" <nil>`, "auth <nil> /m/c", "auth ends", "auth eve /m/c", "auth ends", `"other" <nil>`,
+			"auth <nil> /m/c", "auth ends", `"c" <nil>`, "auth ends")
+		c.hears(`{"id":"1","data":"before"}`, `{"id":"1","data":{"error":"no","code":"unauthorized"}}`, `{"id":"1","data":"before"}`, `{"id":"1","data":"before"}`)
+		c.hangUp()
+	})
+}
+
+// TestAnswersNeedNoTurn: a handler that blocks the socket's turn because it waits for
+// another one that waits for the client holds neither up.
+func TestAnswersNeedNoTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r := newRouter(t, router.Config{TurnTimeout: -1})
+		answered := make(chan struct{})
+		r.Bind("/asks", func(ctx *router.Context) {
+			answer, _ := ctx.Request("?")
+			tr.add("%s", answer)
+			close(answered)
+		})
+		r.Bind("/waits", func(*router.Context) { <-answered; tr.add("went on") })
+		c := connect(t, r, router.SocketInfo{})
+		start := time.Now()
+		c.say(msg("/asks", "1", nil), msg("/waits", "2", nil), msg("", "1", "a"))
+		tr.is(t, `"a"`, "went on")
+		if took := time.Since(start); took != 0 {
+			t.Errorf("took %v", took)
+		}
+		c.hangUp()
+	})
+}
+
+// TestCustomEncoding: without an envelope that can be peeked into, answers are found
+// by the id that the user's own middleware sets.
+func TestCustomEncoding(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r, err := router.New(router.Config{Logger: silent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Use(func(ctx *router.Context) { // id path data
+			parts := strings.SplitN(string(ctx.RawData()), " ", 3)
+			ctx.SetMessageID(parts[0])
+			ctx.SetMessagePath(parts[1])
+			ctx.SetMessageRawData(ctx.RawData())
+			ctx.SetMessageData([]byte(parts[2]))
+			ctx.SetMessageMeta(map[string]any{"n": len(parts)})
+			ctx.SetMessageMarshaller(func(m *router.OutboundMessage) ([]byte, error) {
+				return fmt.Appendf(nil, "%s %v", m.ID, m.Data), nil
+			})
+			ctx.SetMessageUnmarshaler(func(m *router.InboundMessage, into any) error {
+				*into.(*string) = string(m.Data)
+				return nil
+			})
+			ctx.Next()
+		})
+		r.Bind("/c", func(ctx *router.Context) {
+			n, _ := ctx.Meta("n")
+			tr.add("%v", n)
+			var s string
+			for range 2 {
+				if err := ctx.ReceiveInto(&s); err != nil {
+					tr.add("%v", err)
+				}
+				_ = ctx.Send("got " + s)
+			}
+		})
+		c := connect(t, r, router.SocketInfo{Subprotocol: ""})
+		c.say("1 /c a", "2 /c b", "1 /c c").say("2 /c d")
+		c.hears("1 got a", "2 got b", "1 got c", "2 got d")
+		tr.is(t, "3", "3")
+		c.hangUp()
+	})
+}
+
+// TestNoMiddleware: sending and decoding say what is missing.
+func TestNoMiddleware(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r, err := router.New(router.Config{Logger: silent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.UseOpen(func(ctx *router.Context) { tr.add("%v", ctx.Send("x")) })
+		r.Use(func(ctx *router.Context) { tr.add("%v", ctx.Unmarshal(new(int))) })
+		c := connect(t, r, router.SocketInfo{})
+		c.say("{}")
+		if len(tr.lines) != 2 || !strings.Contains(tr.lines[0], "SetMessageMarshaller") || !strings.Contains(tr.lines[1], "SetMessageUnmarshaler") {
+			t.Errorf("happened: %q", tr.lines)
+		}
+		c.hangUp()
+	})
+}
+
+// TestContextFreed keeps contexts and uses them when their handler has returned, also
+// while others are at work on the same socket.
+func TestContextFreed(t *testing.T) {
+	r := newRouter(t, router.Config{})
+	kept := make(chan *router.Context, 1000)
+	sub := router.NewRouter()
+	sub.Bind("/keep", func(ctx *router.Context) { kept <- ctx })
+	r.Use("/", func(ctx *router.Context) { kept <- ctx; ctx.Next() })
+	r.Use(sub)
+	r.Bind("/work", func(ctx *router.Context) {
+		ctx.Set("k", "work")
+		_ = ctx.Send("work")
+	})
+	c := &conn{}
+	c.handler = r.ServeSocket(router.SocketInfo{}, c)
+	for range 200 {
+		c.handler.Deliver(router.MessageText, []byte(msg("/keep", "1", "secret")))
+		c.handler.Deliver(router.MessageText, []byte(msg("/work", "2", "secret")))
+		ctx := <-kept
+		valid := func() bool { return ctx.SocketID() != "" }
+		for valid() { // the handler may be about to return
+			_ = ctx.Send("early")
+			ctx.Set("k", "v")
+		}
+		var into any
+		_, err1 := ctx.Receive()
+		_, err2 := ctx.Request(1)
+		for i, err := range []error{ctx.Send(1), ctx.Reply(1), err1, err2, ctx.ReceiveInto(&into), ctx.RequestInto(1, &into), ctx.Unmarshal(&into)} {
+			if !errors.Is(err, router.ErrContextFreed) && !errors.Is(err, context.Canceled) {
+				t.Fatalf("call %d after the handler: %v", i, err)
+			}
+		}
+		ctx.Next()
+		ctx.SetMessageID("x")
+		ctx.SetMessagePath("/work")
+		ctx.SetOnSocket("a", "b")
+		ctx.DeleteFromSocket("a")
+		ctx.Delete("k")
+		ctx.Close()
+		_, set := ctx.Get("k")
+		_, onSocket := ctx.GetFromSocket("a")
+		_, meta := ctx.Meta("m")
+		status, _, _ := ctx.CloseStatus()
+		<-ctx.Done()
+		if set || onSocket || meta || status != 0 || ctx.Err() == nil || ctx.Path() != "" || ctx.MessageID() != "" || ctx.Data() != nil ||
+			ctx.RawData() != nil || len(ctx.Params()) != 0 || ctx.Headers() != nil || ctx.Value("x") != nil || ctx.RemoteAddr()+ctx.Gateway()+ctx.Instance() != "" {
+			t.Fatal("a context told something after its handler had returned")
+		}
+	}
+	c.handler.End(1000, "", router.ClientCloseSource, false)
+	<-c.handler.Done()
+	if len(c.closings()) != 0 {
+		t.Error("a context closed the socket after its handler had returned")
+	}
+}
+
+func TestContextEndsWithItsHandler(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRouter(t, router.Config{})
+		var derived context.Context
+		r.Bind("/a", func(ctx *router.Context) {
+			if _, ok := ctx.Deadline(); ok || ctx.Err() != nil {
+				t.Error("a fresh context is not fresh")
+			}
+			var cancel context.CancelFunc
+			derived, cancel = context.WithCancel(ctx)
+			_ = cancel
+		})
+		c := connect(t, r, router.SocketInfo{})
+		c.say(msg("/a", "", nil))
+		if derived.Err() == nil {
+			t.Error("a derived context outlived the handler")
+		}
+		c.hangUp()
+	})
+}
+
+func TestValues(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRouter(t, router.Config{})
+		r.Bind("/set", func(ctx *router.Context) {
+			ctx.Set("k", 1)
+			ctx.SetOnSocket("k", 2)
+			if ctx.MustGet("k") != 1 || ctx.MustGetFromSocket("k") != 2 {
+				t.Error("a value is not there")
+			}
+		})
+		r.Bind("/get", func(ctx *router.Context) {
+			_, message := ctx.Get("k")
+			v, _ := ctx.GetFromSocket("k")
+			ctx.DeleteFromSocket("k")
+			_, still := ctx.GetFromSocket("k")
+			_ = ctx.Send(fmt.Sprint(message, v, still))
+		})
+		r.Bind("/must", func(ctx *router.Context) { ctx.MustGet("k") })
+		r.Bind("/mustsocket", func(ctx *router.Context) { ctx.MustGetFromSocket("k") })
+		c := connect(t, r, router.SocketInfo{})
+		c.say(msg("/set", "", nil), msg("/get", "", nil), msg("/must", "1", nil), msg("/mustsocket", "1", nil))
+		c.hears(`{"data":{"message":"false 2 false"}}`, answers["internal"], answers["internal"])
+		c.hangUp()
+	})
+}
+
+func TestMessageAccess(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r := newRouter(t, router.Config{})
+		raw := `{"path":"/u/5","id":"1","data":{"a":1},"meta":{"m":[1,2]}}`
+		r.Bind("/u/:id", func(ctx *router.Context) {
+			params := ctx.Params()
+			params["id"] += "!" // the map is ours
+			m, ok := ctx.Meta("m")
+			_, no := ctx.Meta("n")
+			tr.add("%s %s %s %s %s %v %v %v", ctx.Path(), ctx.MessageID(), ctx.Data(), params.Get("ID"), ctx.Params().Get("id"), m, ok, no)
+			if string(ctx.RawData()) != raw {
+				tr.add("raw %s", ctx.RawData())
+			}
+		})
+		r.Bind("/noid", func(ctx *router.Context) {
+			_ = ctx.Send("before")
+			id := ctx.MessageID()
+			_ = ctx.Send("after")
+			tr.add("%v %v", len(id) > 16, id == ctx.MessageID())
+		})
+		c := connect(t, r, router.SocketInfo{})
+		c.say(raw, msg("/noid", "", nil))
+		tr.is(t, `/u/5 1 {"a":1} 5! 5 [1 2] true false`, "true true")
+		sent := c.heard()
+		if sent[0] != `{"data":{"message":"before"}}` || !strings.HasPrefix(sent[1], `{"id":"`) {
+			t.Errorf("sent %q", sent)
+		}
+		c.hangUp()
+	})
+}
+
+// TestUndecodable: the client is told what is wrong with its message, in its encoding.
+func TestUndecodable(t *testing.T) {
+	tests := []struct{ subprotocol, in, want string }{
+		{"", `{"id":"1"`, "bad_message"},
+		{"velaros-json", `{"id":"1"`, "bad_message"},
+		{"velaros-json", `{"id":"1","path":5}`, "bad_message"},
+		{"", `{"id":"1","Path":"/a"}`, "bad_message"},
+		{"", `[]`, "bad_message"},
+		{"", `{}`, "no_path"},
+		{"", `{"id":"1"}`, "no_path"},
+		{"velaros-nonsense", `{"id":"1","path":"/a"}`, "bad_message"},
+		{"velaros-msgpack", "\x82\xa2id\xa11\xa4path\xa2/a", "bad_message"}, // no middleware
+		{"velaros-protobuf", "\x0a\x011\x12\x02/a", "bad_message"},
+	}
+	for _, tt := range tests {
+		bubble(t, func(t *testing.T) {
+			r := newRouter(t, router.Config{})
+			r.Bind("/a", echo)
+			c := connect(t, r, router.SocketInfo{Subprotocol: tt.subprotocol})
+			c.say(tt.in)
+			sent := c.heard()
+			if len(sent) != 1 || !strings.Contains(sent[0], tt.want) {
+				t.Errorf("%s %q: sent %q, want %s", tt.subprotocol, tt.in, sent, tt.want)
+			}
+			e, _ := envelope.FromSubprotocol(tt.subprotocol)
+			head, err := e.Peek([]byte(sent[0]))
+			if err != nil || string(head.ID) != "1" && strings.Contains(tt.in, "1") && tt.want != "bad_message" {
+				t.Errorf("%s: answer %q: %v", tt.subprotocol, sent[0], err)
+			}
+			if e == envelope.JSON && !stdjson.Valid([]byte(sent[0])) {
+				t.Errorf("answer %q", sent[0])
+			}
+			c.hangUp()
+		})
+	}
+	bubble(t, func(t *testing.T) { // text that is none closes the connection
+		r := newRouter(t, router.Config{})
+		c := connect(t, r, router.SocketInfo{})
+		c.say("{\"path\":\"\xff\"}")
+		<-c.Done()
+		if s := c.conn.closings(); len(s) != 1 || s[0].status != router.StatusInvalidFramePayloadData {
+			t.Errorf("closed %v", s)
+		}
+	})
+}
