@@ -146,9 +146,7 @@ func newDevEdge(ctx context.Context, p *process, redis string, id wire.NodeID) (
 	if err != nil {
 		return nil, err
 	}
-	// Replicas usually share a name. Here each has its own, so that the page can
-	// tell which one carried a message.
-	gw, err := gateway.New(string(id), bp, gateway.Config{Logger: p.logger, DrainWindow: -1})
+	gw, err := gateway.New("public", bp, gateway.Config{Logger: p.logger, DrainWindow: -1})
 	if err != nil {
 		return nil, errors.Join(err, closeBackplane(bp))
 	}

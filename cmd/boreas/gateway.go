@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,10 +52,10 @@ type gatewayFlags struct {
 // gatewayDefaults are the variables that the tags above mention.
 var gatewayDefaults = kong.Vars{
 	"forward_headers":       strings.Join(gateway.DefaultForwardHeaders(), ","),
-	"max_sockets":           fmt.Sprint(gateway.DefaultMaxSockets),
-	"max_message_bytes":     fmt.Sprint(gateway.DefaultMaxMessageBytes),
-	"max_conversations":     fmt.Sprint(gateway.DefaultMaxConversations),
-	"reply_window":          fmt.Sprint(gateway.DefaultReplyWindow),
+	"max_sockets":           strconv.Itoa(gateway.DefaultMaxSockets),
+	"max_message_bytes":     strconv.Itoa(gateway.DefaultMaxMessageBytes),
+	"max_conversations":     strconv.Itoa(gateway.DefaultMaxConversations),
+	"reply_window":          strconv.Itoa(gateway.DefaultReplyWindow),
 	"ping_interval":         gateway.DefaultPingInterval.String(),
 	"peer_timeout":          gateway.DefaultPeerTimeout.String(),
 	"message_timeout":       gateway.DefaultMessageTimeout.String(),

@@ -57,6 +57,6 @@ func (r *readiness) judge(now time.Time, gateway error, reachable bool) error {
 	case now.Sub(r.outage) < outageGrace:
 		return nil
 	default:
-		return fmt.Errorf("Redis has not been reachable for %v", now.Sub(r.outage).Round(time.Second))
+		return fmt.Errorf("no answer from Redis for %v", now.Sub(r.outage).Round(time.Second))
 	}
 }

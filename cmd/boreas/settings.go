@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -84,7 +85,7 @@ func parseEnvFile(text string) (map[string]string, error) {
 			return nil, fmt.Errorf("line %d is not of the form NAME=value", n+1)
 		}
 	}
-	return nil, fmt.Errorf("line 1 is not of the form NAME=value")
+	return nil, errors.New("line 1 is not of the form NAME=value")
 }
 
 // Validate implements [kong.Resolver].

@@ -17,14 +17,16 @@ func versionLine(info *debug.BuildInfo, ok bool) string {
 	if !ok {
 		return "boreas (built without module information)"
 	}
-	line := "boreas " + info.Main.Version
+	setting := map[string]string{}
 	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			line += " commit " + s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			line += " (modified)"
-		}
+		setting[s.Key] = s.Value
+	}
+	line := "boreas " + info.Main.Version
+	if commit := setting["vcs.revision"]; commit != "" {
+		line += " commit " + commit
+	}
+	if setting["vcs.modified"] == "true" {
+		line += " (modified)"
 	}
 	return line + " " + info.GoVersion
 }
