@@ -28,9 +28,10 @@ type Backplane struct {
 
 	lastStream atomic.Uint64
 
-	stop context.CancelFunc
-	done chan struct{} // closed when everything has ended
-	err  error         // why it ended by itself; set before done is closed
+	closed func() // Hooks.Closed
+	stop   context.CancelFunc
+	done   chan struct{} // closed when everything has ended
+	err    error         // why it ended by itself; set before done is closed
 }
 
 // Open connects to the Redis at url (see [redisbus.ParseURL]) and starts a node
@@ -64,11 +65,12 @@ func newBackplane(url string, cfg Config) (*Backplane, error) {
 		return nil, err
 	}
 	b := &Backplane{
-		self:  wire.Incarnation{Node: cfg.NodeID, Epoch: wire.NewEpoch(time.Now())},
-		log:   cfg.Logger.With("node", cfg.NodeID),
-		top:   top,
-		demux: newDemux(cfg.Hooks.Dropped),
-		done:  make(chan struct{}),
+		self:   wire.Incarnation{Node: cfg.NodeID, Epoch: wire.NewEpoch(time.Now())},
+		log:    cfg.Logger.With("node", cfg.NodeID),
+		top:    top,
+		demux:  newDemux(cfg.Hooks.Dropped),
+		closed: cfg.Hooks.Closed,
+		done:   make(chan struct{}),
 	}
 
 	bus := cfg.Bus
@@ -102,6 +104,7 @@ func (b *Backplane) started(ctx context.Context) error {
 		what string
 	}{
 		{b.mesh.Subscribed(), "the node's channel could not be subscribed"},
+		{b.bus.Proven(), "what the node publishes does not come back; may the user PUBLISH?"},
 		{b.registry.Synced(), "the registry could not be read"},
 	} {
 		select {
@@ -118,9 +121,10 @@ func (b *Backplane) started(ctx context.Context) error {
 // run runs the layers until ctx ends or one of them fails.
 func (b *Backplane) run(ctx context.Context) {
 	defer close(b.done)
+	defer b.closed()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer b.registry.OnChange(b.forgetDead)()
+	defer b.registry.OnChange(b.forgetLost)()
 	layers := []func(context.Context) error{b.bus.Run, b.mesh.Run, b.registry.Run}
 	ended := make(chan error, len(layers))
 	for _, layer := range layers {

@@ -45,6 +45,8 @@ type Config struct {
 type Hooks struct {
 	// Dropped is called for each frame that belongs to no stream or service here.
 	Dropped func(Drop)
+	// Closed is called when all that Open started has ended, before Done is closed.
+	Closed func()
 
 	Bus      redisbus.Hooks
 	Link     link.Hooks
@@ -90,6 +92,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Hooks.Dropped == nil {
 		c.Hooks.Dropped = func(Drop) {}
+	}
+	if c.Hooks.Closed == nil {
+		c.Hooks.Closed = func() {}
 	}
 	return c
 }

@@ -77,6 +77,8 @@ type demux struct {
 	services map[string]*acceptor
 }
 
+var _ link.Handler = (*demux)(nil)
+
 // acceptor is one registration of Serve.
 type acceptor struct {
 	accept func(*Stream, wire.Open) StreamHandler

@@ -1,12 +1,11 @@
 package backplane
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
-	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/registry"
-	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // Healthy reports whether this node reaches Redis and can be reached through it.
@@ -16,7 +15,7 @@ func (b *Backplane) Healthy() bool { return b.Ready() == nil }
 func (b *Backplane) Ready() error {
 	select {
 	case <-b.done:
-		return fmt.Errorf("the backplane is closed")
+		return errors.New("the backplane is closed")
 	default:
 	}
 	if !b.bus.Healthy() {
@@ -26,34 +25,11 @@ func (b *Backplane) Ready() error {
 	return nil
 }
 
-// forgetDead tells the mesh which incarnations the registry has declared dead since
-// the last view.
-func (b *Backplane) forgetDead(old, new *registry.View) {
-	for name, s := range new.Services {
-		for inc := range s.Dead {
-			if before := old.Services[name]; before != nil {
-				if _, known := before.Dead[inc]; known {
-					continue
-				}
-			}
-			if inc != b.self && !alive(new, inc) {
-				b.mesh.Forget(inc)
-			}
+// forgetLost tells the mesh who is not among the living any more.
+func (b *Backplane) forgetLost(old, new *registry.View) {
+	for _, inc := range new.Lost(old) {
+		if inc != b.self {
+			b.mesh.Forget(inc)
 		}
 	}
 }
-
-// alive reports whether an incarnation has a role in any service.
-func alive(v *registry.View, inc wire.Incarnation) bool {
-	for _, s := range v.Services {
-		if s.Instances[inc.Node].Incarnation == inc {
-			return true
-		}
-		if _, ok := s.Gateways[inc]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-var _ link.Handler = (*demux)(nil)

@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/boreas-ws/boreas/pkg/link"
@@ -31,6 +32,10 @@ type Stream struct {
 	handler StreamHandler // set before the stream is in a table
 	over    atomic.Bool   // reset
 }
+
+// heads are buffers for the heads of frames; one on the stack would escape through
+// a Send that has to wait.
+var heads = sync.Pool{New: func() any { return new([headRoom]byte) }}
 
 // headRoom holds the head of a Data frame with an id of ordinary length.
 const headRoom = 128
@@ -62,14 +67,16 @@ func (s *Stream) SendOpen(ctx context.Context, o wire.Open) error {
 // blocks while the link's window is full, and returns [link.ErrReset] after a reset,
 // or ctx's error.
 func (s *Stream) SendData(ctx context.Context, mt wire.MessageType, id string, payload []byte) error {
-	var room [headRoom]byte
+	room := heads.Get().(*[headRoom]byte)
+	defer heads.Put(room)
 	return s.send(ctx, wire.Data{Type: mt, ID: id}.AppendHead(s.head(room[:0], wire.KindData)), payload)
 }
 
 // SendCredit allows the peer to send n bytes more. Like all that follow, it never
 // blocks, and fails only after a reset.
 func (s *Stream) SendCredit(n uint32) error {
-	var room [wire.MaxHead]byte
+	room := heads.Get().(*[headRoom]byte)
+	defer heads.Put(room)
 	return s.control(wire.Credit{Bytes: n}.Append(s.head(room[:0], wire.KindCredit)))
 }
 

@@ -89,6 +89,9 @@ func (b *Bus) Subscribe(channel string, r link.Receiver) (link.Subscription, err
 // MaxDatagram is 2 MiB.
 func (b *Bus) MaxDatagram() int { return maxDatagram }
 
+// Proven is closed when the canary has come back for the first time.
+func (b *Bus) Proven() <-chan struct{} { return b.lanes[0].canary.proven }
+
 // CanaryAge is how long ago the last canary that came back was sent: since then
 // both halves of the bus have been known to reach the same Redis. Before the first
 // one it is the longest duration.

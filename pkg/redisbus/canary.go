@@ -20,13 +20,15 @@ type canary struct {
 	token [16]byte  // tells our canaries from those of an earlier start of this node
 	start time.Time // what the times below count from
 
+	proven chan struct{} // closed at the first return
+
 	sent atomic.Int64 // when the youngest returned canary was sent, in ns since start; 0: none
 }
 
 func newCanary(cfg Config, channel string, pub *publisher) *canary {
 	c := &canary{
 		every: cfg.CanaryEvery, limit: cfg.SilenceLimit, channel: channel, pub: pub,
-		returned: cfg.Hooks.Canary, start: time.Now(),
+		returned: cfg.Hooks.Canary, start: time.Now(), proven: make(chan struct{}),
 	}
 	_, _ = rand.Read(c.token[:]) // never fails
 	return c
@@ -77,10 +79,14 @@ func (c *canary) Datagram(b []byte) {
 		return
 	}
 	sent := int64(binary.BigEndian.Uint64(b[len(c.token):]))
-	if sent <= c.sent.Load() { // one goroutine stores, so that nothing comes between
+	last := c.sent.Load()
+	if sent <= last { // one goroutine stores, so that nothing comes between
 		return
 	}
 	c.sent.Store(sent)
+	if last == 0 {
+		close(c.proven)
+	}
 	if c.returned != nil {
 		c.returned(time.Since(c.start) - time.Duration(sent))
 	}

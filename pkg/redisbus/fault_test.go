@@ -296,6 +296,10 @@ func TestHooks(t *testing.T) {
 		},
 	}
 	b := start(t, cfg)
+	wait(t, "proven", b.Proven())
+	if !b.Healthy() {
+		t.Error("proven and not healthy")
+	}
 	in, _ := subscribe(t, b, "ch")
 	newOutbox(t, b, "ch").send("12345", "67890")
 	eventually(t, "delivered", func() bool { return len(in.all()) == 2 })
