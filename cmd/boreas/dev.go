@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/boreas-ws/boreas/examples/chat/chat"
 	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/embedded"
 	"github.com/boreas-ws/boreas/pkg/gateway"
 	"github.com/boreas-ws/boreas/pkg/service"
 	"github.com/boreas-ws/boreas/pkg/wire"
@@ -57,12 +57,12 @@ func (c *devCmd) Run(p *process) error {
 
 	redis, shown := c.Redis, redactURL(c.Redis)
 	if redis == "" {
-		server, err := miniredis.Run()
+		server, err := embedded.StartServer()
 		if err != nil {
 			return err
 		}
 		defer server.Close()
-		redis, shown = "redis://"+server.Addr(), "embedded"
+		redis, shown = server.URL(), "embedded"
 	}
 
 	// The instances outlive the gateways, whose sockets they let go of.
