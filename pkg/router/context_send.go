@@ -33,9 +33,8 @@ func (c *Context) send(ctx context.Context, data any, request bool) error {
 	message := OutboundMessage{ID: f.messageID(request), Data: data}
 	r.mu.Lock()
 	r.sends++
-	if r.conversation != nil {
-		out.ID = message.ID
-		r.conversation.announced = true
+	if r.conversation != nil || f.message.ID == "" {
+		out.ID = message.ID // what we made, the gateway has not seen
 	}
 	r.mu.Unlock()
 	c.mu.Unlock()

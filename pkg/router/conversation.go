@@ -11,12 +11,11 @@ import (
 // the handler. Messages that belong to it never stand in the socket's queue: they
 // need no turn, so a handler that waits for one can never be stuck behind it.
 type conversation struct {
-	socket    *socket
-	id        string
-	path      string // of the message that started the handler
-	node      *node  // where the handler stands
-	handler   int
-	announced bool // the transport knows the id; guarded by the run's mu
+	socket  *socket
+	id      string
+	path    string // of the message that started the handler
+	node    *node  // where the handler stands
+	handler int
 
 	wake chan struct{} // has room for one
 
@@ -167,9 +166,6 @@ func (c *Context) await(ctx context.Context, conv *conversation, w *worker, turn
 		}
 		s.release(w, turn)
 		s.mu.Unlock()
-		if err := c.announce(ctx, conv); err != nil {
-			return InboundMessage{}, err
-		}
 		select {
 		case <-conv.wake:
 		case <-done:
@@ -184,27 +180,6 @@ func (c *Context) await(ctx context.Context, conv *conversation, w *worker, turn
 			return InboundMessage{}, fmt.Errorf("receive: %w", context.Cause(ctx))
 		}
 	}
-}
-
-// announce tells the transport once that a handler waits for messages with the
-// conversation's id.
-func (c *Context) announce(ctx context.Context, conv *conversation) error {
-	c.mu.Lock()
-	if c.f == nil {
-		c.mu.Unlock()
-		return ErrContextFreed
-	}
-	r, w := c.f.run, c.f.run.worker
-	r.mu.Lock()
-	known := conv.announced
-	conv.announced = true
-	r.mu.Unlock()
-	out := Outgoing{Type: c.f.messageType, ID: conv.id}
-	c.mu.Unlock()
-	if known {
-		return nil
-	}
-	return w.send(ctx, conv.socket, out)
 }
 
 // answer lets a message of a conversation run through the handlers up to the one

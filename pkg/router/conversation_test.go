@@ -198,27 +198,30 @@ func TestRequestMakesAnID(t *testing.T) {
 	})
 }
 
-// TestAnnouncement: a handler that waits without having sent anything since has its
-// id announced, once.
-func TestAnnouncement(t *testing.T) {
+// TestIDsForTheGateway: the transport is told which ids a handler may wait for.
+func TestIDsForTheGateway(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRouter(t, router.Config{})
-		r.Bind("/c", func(ctx *router.Context) {
-			_ = ctx.Send("greeting")
-			for range 3 {
-				_, _ = ctx.Receive()
-			}
+		r.Bind("/plain", func(ctx *router.Context) { _ = ctx.Send("x") })
+		r.Bind("/asks", func(ctx *router.Context) {
+			_ = ctx.Send("x")
+			_, _ = ctx.Request("x")
+			_ = ctx.Send("x")
+		})
+		r.Bind("/makes", func(ctx *router.Context) {
+			ctx.MessageID()
+			_ = ctx.Send("x")
 		})
 		c := connect(t, r, router.SocketInfo{})
-		c.say(msg("/c", "7", "x"), msg("/c", "7", "y"))
-		c.conn.mu.Lock()
-		defer c.conn.mu.Unlock()
-		if s := c.conn.sent; len(s) != 2 || s[0].ID != "" || s[1].ID != "7" || len(s[1].Data) != 0 {
-			t.Errorf("sent %+v, want the greeting and one announcement", s)
-		}
-		c.conn.mu.Unlock()
+		c.say(msg("/plain", "1", nil), msg("/plain", "", nil), msg("/asks", "2", nil), msg("", "2", "y"), msg("/makes", "", nil))
 		c.hangUp()
-		c.conn.mu.Lock()
+		var ids []string
+		for _, m := range c.conn.sent {
+			ids = append(ids, m.ID)
+		}
+		if len(ids) != 6 || len(ids[5]) < 16 || strings.Join(ids[:5], ",") != ",,,2,2" {
+			t.Errorf("ids %q", ids)
+		}
 	})
 }
 

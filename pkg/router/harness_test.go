@@ -97,15 +97,13 @@ func (c *client) say(messages ...string) *client {
 	return c
 }
 
-// heard returns what was sent since the last call; announcements of ids are left out.
+// heard returns what was sent since the last call.
 func (c *client) heard() []string {
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
 	var out []string
 	for _, m := range c.conn.sent {
-		if len(m.Data) > 0 {
-			out = append(out, string(m.Data))
-		}
+		out = append(out, string(m.Data))
 	}
 	c.conn.sent = nil
 	return out

@@ -120,9 +120,6 @@ const (
 
 // Send writes a message.
 func (c *httpConn) Send(_ context.Context, m Outgoing) error {
-	if len(m.Data) == 0 {
-		return nil // there is no gateway to tell the id to
-	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	select {

@@ -25,8 +25,9 @@ type Conn interface {
 type Outgoing struct {
 	Type MessageType
 	Data []byte
-	// ID is set only when a handler waits for the client's answer under that id, so
-	// that a gateway can route an answer that has no path.
+	// ID is set when a handler waits for the client's answer under that id, or made
+	// the id itself and may wait, so that a gateway can route an answer that has no
+	// path.
 	ID string
 }
 
