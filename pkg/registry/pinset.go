@@ -1,119 +1,266 @@
-package backplane
+package registry
 
 import (
-	"context"
-	"sync"
-	"sync/atomic"
+	"errors"
+	"fmt"
+	"slices"
 
-	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// StreamHandler takes what arrives on one stream. Its methods are called one at a
-// time, from the goroutine that receives from the peer: they must not block, and
-// must not call the methods of a Stream that do.
-type StreamHandler interface {
-	// Frame takes the next frame. It may keep body.
-	Frame(kind wire.Kind, body []byte)
-	// Reset says, once, that the link to the peer broke: the stream is over, no
-	// frame follows, and what was sent last may or may not have arrived.
-	Reset(r link.Reset)
+// errUnpinned is what a Pin gets whose socket was unpinned meanwhile.
+var errUnpinned = errors.New("the socket was unpinned meanwhile")
+
+// pinSet is what one node knows and wants of its pins in one service. It is pure:
+// no goroutine, clock or I/O. Its owner takes batches of operations, runs them in
+// Redis, and reports what came of them with settle or unknown, one batch at a time.
+//
+// For every socket it holds what Redis has (settled) and, while that differs from
+// what is wanted, or nobody knows what Redis has, one pending entry. So its size is
+// bounded by the sockets that are pinned or waiting, however long Redis is down.
+type pinSet struct {
+	settled map[wire.SocketID]wire.Incarnation // what Redis has, as of the last answer
+	sum     int64                              // over settled
+	pending map[wire.SocketID]*pending
+	fresh   []*pending // to be sent, in order of arrival
+	retry   []*pending // sent with unknown outcome: go first, so that they stay few
+	waiting int        // entries that callers wait for
 }
 
-// Stream is one socket's connection to one service, between the gateway's node that
-// opened it and the instance's node that accepted it. Its methods may be called
-// from any goroutine; frames leave in the order of the calls.
-type Stream struct {
-	peer     *peer
-	link     *link.Link
-	id       wire.StreamID
-	acceptor bool // this side accepted the stream
-
-	handler StreamHandler // set before the stream is in a table
-	over    atomic.Bool   // reset
+// pending is a socket whose pin is not as wanted yet.
+type pending struct {
+	socket  wire.SocketID
+	want    bool // to be pinned
+	release bool // what is pinned now goes first
+	flying  bool // in the batch that is out
+	maybe   bool // a batch of unknown outcome may have pinned it
+	gone    bool // nothing to do any more: skip it
+	waiters []*waiter
 }
 
-// heads are buffers for the heads of frames; one on the stack would escape through
-// a Send that has to wait.
-var heads = sync.Pool{New: func() any { return new([headRoom]byte) }}
+// waiter is one call of Pin.
+type waiter struct {
+	done chan pinResult // capacity 1
+}
 
-// headRoom holds the head of a Data frame with an id of ordinary length.
-const headRoom = 128
+type pinResult struct {
+	instance wire.Incarnation
+	err      error
+}
 
-// ID is the stream's number, unique among all that its opener's incarnation opened.
-func (s *Stream) ID() wire.StreamID { return s.id }
+func newWaiter() *waiter { return &waiter{done: make(chan pinResult, 1)} }
 
-// Peer is the incarnation at the other end.
-func (s *Stream) Peer() wire.Incarnation { return s.peer.inc }
+func newPinSet() *pinSet {
+	return &pinSet{settled: map[wire.SocketID]wire.Incarnation{}, pending: map[wire.SocketID]*pending{}}
+}
 
-// SendOpen starts the stream; it must come first, and from the opener. It blocks
-// while the link's window is full, and returns [link.ErrReset] after a reset, or
-// ctx's error.
-func (s *Stream) SendOpen(ctx context.Context, o wire.Open) error {
-	if err := s.send(ctx, o.Append(s.head(nil, wire.KindOpen)), nil); err != nil {
-		return err
+// operation is one line of the script pins.lua.
+type operation struct {
+	code  string
+	entry *pending
+}
+
+const (
+	opPin   = "+"
+	opUnpin = "-"
+	opRepin = "="
+)
+
+// pin asks for a pin of socket. If there is one, w is answered at once. It reports
+// whether there is something to send.
+func (s *pinSet) pin(socket wire.SocketID, w *waiter, limit int) bool {
+	e := s.pending[socket]
+	if e == nil {
+		if at, ok := s.settled[socket]; ok {
+			w.done <- pinResult{instance: at}
+			return false
+		}
+		e = s.add(socket)
 	}
-	if s.over.Load() {
-		// The reset came first, so the peer has opened a stream that nobody here
-		// knows any more.
-		_ = s.link.SendControl(wire.Close{Status: wire.CloseGoingAway, Source: wire.SourceServer}.
-			Append(s.head(nil, wire.KindClose)))
-		return link.ErrReset
+	if len(e.waiters) == 0 {
+		if s.waiting >= limit {
+			s.forgetIfIdle(e)
+			w.done <- pinResult{err: fmt.Errorf("%w: %d sockets wait for a pin already", ErrUnavailable, limit)}
+			return false
+		}
+		s.waiting++
 	}
-	return nil
-}
-
-// SendData sends one message; see [wire.Data]. It copies payload, does not allocate,
-// blocks while the link's window is full, and returns [link.ErrReset] after a reset,
-// or ctx's error.
-func (s *Stream) SendData(ctx context.Context, mt wire.MessageType, id string, payload []byte) error {
-	room := heads.Get().(*[headRoom]byte)
-	defer heads.Put(room)
-	return s.send(ctx, wire.Data{Type: mt, ID: id}.AppendHead(s.head(room[:0], wire.KindData)), payload)
-}
-
-// SendCredit allows the peer to send n bytes more. Like all that follow, it never
-// blocks, and fails only after a reset.
-func (s *Stream) SendCredit(n uint32) error {
-	room := heads.Get().(*[headRoom]byte)
-	defer heads.Put(room)
-	return s.control(wire.Credit{Bytes: n}.Append(s.head(room[:0], wire.KindCredit)))
-}
-
-// SendClose ends the stream (opener) or asks to end it (acceptor); see [wire.Close].
-func (s *Stream) SendClose(c wire.Close) error {
-	return s.control(c.Append(s.head(nil, wire.KindClose)))
-}
-
-// SendClosed tells the opener that the close handlers have run.
-func (s *Stream) SendClosed() error { return s.control(s.head(nil, wire.KindClosed)) }
-
-// SendRelease asks the opener to hand the socket to another instance.
-func (s *Stream) SendRelease() error { return s.control(s.head(nil, wire.KindRelease)) }
-
-// SendRefuse tells the opener that the stream is not accepted.
-func (s *Stream) SendRefuse(r wire.Refuse) error {
-	return s.control(r.Append(s.head(nil, wire.KindRefuse)))
-}
-
-// Done forgets the stream: later frames for it are dropped, and no reset is told. A
-// call of the handler that is under way may still be running when Done returns.
-func (s *Stream) Done() { s.peer.remove(s) }
-
-func (s *Stream) head(b []byte, k wire.Kind) []byte {
-	return wire.Header{Kind: k, FromAcceptor: s.acceptor, Stream: s.id}.Append(b)
-}
-
-func (s *Stream) send(ctx context.Context, head, payload []byte) error {
-	if s.over.Load() {
-		return link.ErrReset
+	e.waiters = append(e.waiters, w)
+	if !e.want {
+		e.want = true
+		_, e.release = s.settled[socket]
 	}
-	return s.link.Send(ctx, head, payload)
+	return true
 }
 
-func (s *Stream) control(head []byte) error {
-	if s.over.Load() {
-		return link.ErrReset
+// unpin asks for no pin of socket. It reports whether there is something to send.
+func (s *pinSet) unpin(socket wire.SocketID) bool {
+	e := s.pending[socket]
+	if e == nil {
+		if _, ok := s.settled[socket]; !ok {
+			return false
+		}
+		s.add(socket)
+		return true
 	}
-	return s.link.SendControl(head)
+	s.answer(e, pinResult{err: errUnpinned})
+	e.want, e.release = false, false
+	s.forgetIfIdle(e)
+	return !e.gone
+}
+
+// abandon is unpin for a Pin whose caller gives up, unless others wait for the
+// same pin or the answer is there already.
+func (s *pinSet) abandon(socket wire.SocketID, w *waiter) {
+	e := s.pending[socket]
+	if e == nil {
+		return
+	}
+	for n, have := range e.waiters {
+		if have != w {
+			continue
+		}
+		if len(e.waiters) == 1 {
+			s.unpin(socket)
+		} else {
+			e.waiters = append(e.waiters[:n], e.waiters[n+1:]...)
+		}
+		return
+	}
+}
+
+func (s *pinSet) add(socket wire.SocketID) *pending {
+	if len(s.fresh) > 2*len(s.pending)+64 { // Redis is down, and callers come and give up
+		s.fresh = slices.DeleteFunc(s.fresh, func(e *pending) bool { return e.gone })
+	}
+	e := &pending{socket: socket}
+	s.pending[socket] = e
+	s.fresh = append(s.fresh, e)
+	return e
+}
+
+// forgetIfIdle drops an entry that wants no pin where none can be.
+func (s *pinSet) forgetIfIdle(e *pending) {
+	_, pinned := s.settled[e.socket]
+	if e.want || pinned || e.flying || e.maybe {
+		return
+	}
+	e.gone = true
+	delete(s.pending, e.socket)
+}
+
+// answer tells those who wait for e.
+func (s *pinSet) answer(e *pending, res pinResult) {
+	if len(e.waiters) > 0 {
+		s.waiting--
+	}
+	for _, w := range e.waiters {
+		w.done <- res
+	}
+	e.waiters = nil
+}
+
+// take returns up to limit operations to run next. While the outcome of earlier
+// ones is unknown it returns only as many more as fit in one batch with them.
+func (s *pinSet) take(limit int, batch []operation) []operation {
+	batch = s.takeFrom(&s.retry, limit, batch)
+	return s.takeFrom(&s.fresh, limit, batch)
+}
+
+func (s *pinSet) takeFrom(queue *[]*pending, limit int, batch []operation) []operation {
+	q := *queue
+	n := 0
+	for ; n < len(q) && len(batch) < limit; n++ {
+		e := q[n]
+		q[n] = nil
+		if e.gone {
+			continue
+		}
+		code := opUnpin
+		switch {
+		case e.want && e.release:
+			code = opRepin
+		case e.want:
+			code = opPin
+		}
+		e.flying = true
+		batch = append(batch, operation{code: code, entry: e})
+	}
+	*queue = q[n:]
+	if n == len(q) {
+		*queue = nil // let the array go
+	}
+	return batch
+}
+
+// settle says what the batch did: for each operation the instance that the socket
+// is pinned to now, or zero.
+func (s *pinSet) settle(batch []operation, instances []wire.Incarnation) {
+	for n, op := range batch {
+		e, at := op.entry, instances[n]
+		e.flying, e.maybe, e.release = false, false, false
+		s.set(e.socket, at)
+		if e.want && op.code == opUnpin || !e.want && !at.IsZero() {
+			s.fresh = append(s.fresh, e) // something else is wanted since it was sent
+			continue
+		}
+		res := pinResult{instance: at}
+		if at.IsZero() {
+			res.err = ErrNoInstance
+		}
+		s.answer(e, res)
+		delete(s.pending, e.socket)
+	}
+}
+
+// unknown says that nobody knows which operations of the batch ran.
+func (s *pinSet) unknown(batch []operation) {
+	for _, op := range batch {
+		e := op.entry
+		e.flying, e.maybe = false, true
+		s.retry = append(s.retry, e)
+	}
+}
+
+// doubtful reports whether the outcome of some operation is unknown, so that
+// settled may not be what Redis has.
+func (s *pinSet) doubtful() bool { return len(s.retry) > 0 }
+
+// set records what Redis has for socket.
+func (s *pinSet) set(socket wire.SocketID, at wire.Incarnation) {
+	if old, ok := s.settled[socket]; ok {
+		if old == at {
+			return
+		}
+		s.sum -= pinSum(socket, old)
+		delete(s.settled, socket)
+	}
+	if !at.IsZero() {
+		s.settled[socket] = at
+		s.sum += pinSum(socket, at)
+	}
+}
+
+// restart prepares for a new generation, which starts without pins: what is not
+// wanted any more is forgotten, and what was doubtful is simply to be done. The
+// caller writes settled to Redis before it takes the next batch.
+func (s *pinSet) restart() {
+	s.fresh = append(s.retry, s.fresh...)
+	s.retry = nil
+	for _, e := range s.pending {
+		e.maybe = false
+		if !e.want {
+			s.set(e.socket, wire.Incarnation{})
+			s.forgetIfIdle(e)
+		}
+	}
+}
+
+// fail answers everybody who waits and forgets everything.
+func (s *pinSet) fail(err error) {
+	for _, e := range s.pending {
+		s.answer(e, pinResult{err: err})
+		e.gone = true
+	}
+	*s = *newPinSet()
 }
