@@ -133,13 +133,13 @@ func (c *httpConn) Send(_ context.Context, m Outgoing) error {
 	err := c.ws.WriteMessage(int(m.Type), m.Data)
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		c.fail(StatusPolicyViolation, slowConsumer)
+		c.fail(StatusPolicyViolation, slowConsumer, 0) // who takes nothing answers nothing
 	}
 	return err
 }
 
 // Close sends a close frame and gives the client a moment to answer it.
-func (c *httpConn) Close(status Status, reason string) { c.fail(status, reason) }
+func (c *httpConn) Close(status Status, reason string) { c.fail(status, reason, closeWait) }
 
 // Consumed makes room in the window.
 func (c *httpConn) Consumed(n int) {
@@ -157,8 +157,9 @@ func (c *httpConn) signal() {
 	}
 }
 
-// fail ends the connection from this side; only the first cause counts.
-func (c *httpConn) fail(status Status, reason string) {
+// fail ends the connection from this side, after the client had time to answer the
+// close frame; only the first cause counts.
+func (c *httpConn) fail(status Status, reason string, patience time.Duration) {
 	c.mu.Lock()
 	if c.failed != nil {
 		c.mu.Unlock()
@@ -168,8 +169,8 @@ func (c *httpConn) fail(status Status, reason string) {
 	c.mu.Unlock()
 	c.signal()
 	// Neither error matters: the connection may be gone already.
-	_ = c.ws.SetReadDeadline(time.Now().Add(closeWait))
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(status), reason), time.Now().Add(closeWait))
+	_ = c.ws.SetReadDeadline(time.Now().Add(patience))
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(status), reason), time.Now().Add(patience))
 }
 
 // read delivers messages until the connection ends, and says how it did.
@@ -189,7 +190,7 @@ func (c *httpConn) read(socket SocketHandler, subprotocol string) (Status, strin
 		}
 		mt := MessageType(kind)
 		if subprotocol != "" && mt != encoding.MessageType() {
-			c.fail(StatusUnsupportedData, "wrong message type for "+subprotocol)
+			c.fail(StatusUnsupportedData, "wrong message type for "+subprotocol, closeWait)
 			continue
 		}
 		c.mu.Lock()

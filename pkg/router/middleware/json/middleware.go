@@ -2,7 +2,6 @@ package json
 
 import (
 	"encoding/json"
-	"errors"
 	"sync"
 
 	"github.com/boreas-ws/boreas/pkg/envelope"
@@ -27,20 +26,20 @@ var codec = &router.Codec{
 	},
 }
 
-var errRaw = errors.New("json.RawMessage is not valid JSON")
-
 func appendMessage(dst []byte, message router.OutboundMessage) ([]byte, error) {
 	data := message.Data
 	switch v := data.(type) {
 	case nil:
 		return envelope.JSON.AppendMessage(dst, envelope.Message{ID: message.ID}), nil
 	case router.Raw:
-		return envelope.JSON.AppendMessage(dst, envelope.Message{ID: message.ID, Data: v}), nil
-	case json.RawMessage:
-		if !json.Valid(v) {
-			return nil, errRaw
+		if len(v) == 0 {
+			v = nil
 		}
 		return envelope.JSON.AppendMessage(dst, envelope.Message{ID: message.ID, Data: v}), nil
+	case json.RawMessage:
+		if json.Valid(v) {
+			return envelope.JSON.AppendMessage(dst, envelope.Message{ID: message.ID, Data: v}), nil
+		}
 	case *router.Error:
 		return envelope.JSON.AppendError(dst, message.ID, v.Code, v.Message), nil
 	case []FieldError:

@@ -31,6 +31,9 @@ func appendMessage(dst []byte, message router.OutboundMessage) ([]byte, error) {
 	case nil:
 		return envelope.MsgPack.AppendMessage(dst, envelope.Message{ID: message.ID}), nil
 	case router.Raw:
+		if len(v) == 0 {
+			v = nil
+		}
 		return envelope.MsgPack.AppendMessage(dst, envelope.Message{ID: message.ID, Data: v}), nil
 	case *router.Error:
 		return envelope.MsgPack.AppendError(dst, message.ID, v.Code, v.Message), nil
