@@ -107,11 +107,11 @@ func (c *conn) read() ending {
 		}
 		c.midMessage = true
 		e, err := c.message(wire.MessageType(typ), r)
-		c.midMessage = false
-		c.disarm()
 		if err != nil {
 			return c.readError(err)
 		}
+		c.midMessage = false
+		c.disarm()
 		if e.cause != causeNone {
 			c.end(e)
 		}

@@ -68,7 +68,10 @@ func (c *conn) route(head envelope.Head) (*target, *refusal) {
 // the socket if need be.
 func (c *conn) send(to *target, id, msg []byte) *refusal {
 	for range maxPinTries {
-		p := c.acquire(to.service, id, len(msg)+wire.DataOverhead)
+		p, waited := c.acquire(to.service, id, len(msg)+wire.DataOverhead)
+		if waited > 0 {
+			c.g.hooks.Throttled(to.service, waited)
+		}
 		if p == nil {
 			if c.over.Load() {
 				return nil
@@ -101,11 +104,11 @@ func (c *conn) unbound(to *target, err error) *refusal {
 }
 
 // acquire takes the credit for one message, and waits for it if need be. It
-// returns nil if the socket has no pin in the service, or is ending.
-func (c *conn) acquire(service string, id []byte, cost int) *pin {
+// returns nil if the socket has no pin in the service, or is ending, and how long
+// it waited.
+func (c *conn) acquire(service string, id []byte, cost int) (_ *pin, waited time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var waiting time.Time
 	for c.state == connOpen {
 		p := c.pinOf(service)
 		if p == nil {
@@ -114,23 +117,25 @@ func (c *conn) acquire(service string, id []byte, cost int) *pin {
 		if p.state == pinOpen && p.credit > 0 {
 			p.credit -= cost
 			c.sending = p
-			if len(id) > 0 {
-				c.note(id, service)
-				if p.policy == registry.PolicyRepin {
-					p.inFlight.put(id, struct{}{})
-				}
-			}
-			if !waiting.IsZero() {
-				c.g.hooks.Throttled(service, time.Since(waiting))
-			}
-			return p
+			c.track(p, id)
+			return p, waited
 		}
-		if waiting.IsZero() {
-			waiting = time.Now()
-		}
+		start := time.Now()
 		c.wait()
+		waited += time.Since(start)
 	}
-	return nil
+	return nil, waited
+}
+
+// track remembers the id of a message that is about to be sent on p. mu is held.
+func (c *conn) track(p *pin, id []byte) {
+	if len(id) == 0 {
+		return
+	}
+	c.note(id, p.service)
+	if p.policy == registry.PolicyRepin {
+		p.inFlight.put(id, struct{}{})
+	}
 }
 
 // sent accounts for an attempt to send on p. It reports whether the message is
