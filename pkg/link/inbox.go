@@ -62,11 +62,8 @@ func (m *Mesh) resolve(h *header) (l, old *Link, reason Rejection) {
 	m.mu.RLock()
 	l = m.peers[wire.NodeID(h.node)]
 	m.mu.RUnlock()
-	switch {
-	case l != nil && l.peer.Epoch == h.epoch:
+	if l != nil && l.peer.Epoch == h.epoch {
 		return l, nil, ""
-	case l != nil && l.peer.Epoch > h.epoch:
-		return nil, nil, RejectOldEpoch
 	}
 	l, old = m.link(wire.Incarnation{Node: wire.NodeID(h.node), Epoch: h.epoch}, true)
 	switch {

@@ -100,7 +100,7 @@ func (l *Link) takeBatch(h *header, body []byte, now time.Time) {
 	switch {
 	case h.sync || gap > 0 || h.count > 0 && l.mesh.cfg.AckDelay < 0:
 		l.ackDue = true
-	case l.ackAt.IsZero() && (h.count > 0 || l.rcv.incomplete()):
+	case l.ackAt.IsZero() && h.count > 0:
 		l.ackAt = now.Add(l.mesh.cfg.AckDelay)
 		l.arm(l.ackAt)
 	}

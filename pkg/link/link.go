@@ -159,13 +159,16 @@ func (l *Link) arm(t time.Time) {
 // doom leaves it to the timer goroutine to reset the link, and refuses frames
 // until then. The caller holds l.mu.
 func (l *Link) doom(cause Cause) {
-	if l.over || l.doomed != 0 {
+	if l.over {
 		return
 	}
-	l.doomed = cause
+	if l.doomed == 0 {
+		l.mesh.timers.doom(l)
+	}
+	if l.doomed == 0 || cause == CauseSuperseded { // which alone is for good
+		l.doomed = cause
+	}
 	l.refuse = ErrReset
-	l.waiting.failAll(ErrReset)
-	l.mesh.timers.doom(l)
 }
 
 // flushed returns a channel that is closed when all frames accepted so far are

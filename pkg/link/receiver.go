@@ -110,9 +110,6 @@ func (r *receiver) announce(last, known uint64, got span) (gap int) {
 	return gap
 }
 
-// incomplete reports whether frames are known to be missing.
-func (r *receiver) incomplete() bool { return r.last > r.cum }
-
 // missing appends the first runs of missing frames to dst, at most limit.
 func (r *receiver) missing(dst []span, limit int) []span {
 	next := r.cum + 1

@@ -158,7 +158,12 @@ func TestUnsubscribedPeerIsProbedNotBlasted(t *testing.T) {
 		t.Errorf("%d batches and %d datagrams left in 5 s, unsubscribed %v", s.BatchesSent, published, s.Unsubscribed)
 	}
 	b.deaf = false
-	w.settle(DefaultProbeInterval)
+	w.sleep(DefaultProbeInterval)
+	a.flush()
+	if n := w.read(0).count; n != 0 || len(a.ready) == 0 {
+		t.Errorf("the question carries %d frames; ready to go on without the answer: %v", n, len(a.ready) > 0)
+	}
+	w.exchange()
 	w.expect(a, b, 100)
 	if s := a.mesh.To(b.self).Stats(); s.Retransmitted != 1 || s.Unsubscribed {
 		t.Errorf("%d batches left again, want 1; unsubscribed %v", s.Retransmitted, s.Unsubscribed)
@@ -172,6 +177,7 @@ func TestUnsubscribedPeerThatSpeaksGetsEverything(t *testing.T) {
 	b.deaf = true
 	sendBatches(a, b, 3)
 	b.deaf = false
+	w.truth = func() bool { return false } // the bus cannot tell that it listens again
 	(*inbox)(b.mesh).Gap()
 	w.exchange() // no time passes
 	w.expect(a, b, 4)
@@ -190,6 +196,30 @@ func TestResubscriptionRepairsAtOnce(t *testing.T) {
 	(*inbox)(b.mesh).Gap()
 	w.exchange() // no time passes
 	w.expect(a, b, 6)
+}
+
+func TestRoundTripIsMeasuredWhileMoreIsSent(t *testing.T) {
+	w, a, b := pair(t, Config{AckDelay: -1})
+	sendBatches(a, b, 1)
+	w.sleep(5 * time.Millisecond)
+	sendBatches(a, b, 1)
+	w.deliverFirst(1)
+	b.flush()
+	w.deliver(1, false)
+	if rtt := a.mesh.To(b.self).Stats().RTT; rtt != 5*time.Millisecond {
+		t.Errorf("the round trip took %v, want 5ms", rtt)
+	}
+}
+
+func TestOvertakenDatagramIsNotTheNewest(t *testing.T) {
+	w, a, b := pair(t, Config{AckDelay: -1})
+	sendBatches(a, b, 3)
+	w.deliver(2, false)
+	w.deliver(0, false)
+	b.flush()
+	if h := w.read(1); h.seen != 3 || h.ack != 1 {
+		t.Errorf("seen %d, acknowledged %d; want 3 and 1", h.seen, h.ack)
+	}
 }
 
 func TestAcknowledgements(t *testing.T) {

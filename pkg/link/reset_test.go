@@ -53,6 +53,9 @@ func TestSilenceResetsBothEnds(t *testing.T) {
 	talk(w, a, b)
 	w.expect(a, b, 1)
 	w.expect(b, a, 1)
+	if s := a.mesh.To(b.self).Stats(); s.FramesSent != 4 || s.Resets != 1 || s.Generation != 2 {
+		t.Errorf("%+v", s)
+	}
 	a.wantResets(b, CauseTimeout)
 	b.wantResets(a, CausePeer)
 }
@@ -142,6 +145,95 @@ func TestForgottenPeerIsToldWhenItComesBack(t *testing.T) {
 	b.deaf = false
 	w.settle(tellLimit)
 	b.wantResets(a, CausePeer)
+}
+
+func TestForgottenPeerThatSpeaksIsToldAtOnce(t *testing.T) {
+	w, a, b := pair(t, Config{})
+	talk(w, a, b)
+	a.mesh.Forget(b.self)
+	w.sleep(0)
+	a.flush()
+	w.flying = nil // the news is lost
+	b.send(a.self, 1)
+	w.exchange() // no time passes
+	b.wantResets(a, CausePeer)
+}
+
+// TestSilentPeerIsNotToldForEver: after a reset that the peer never confirms, the
+// node gives up.
+func TestSilentPeerIsNotToldForEver(t *testing.T) {
+	w, a, b := pair(t, Config{})
+	talk(w, a, b)
+	b.deaf = true
+	a.send(b.self, 1)
+	w.settle(DefaultResetAfter + time.Second)
+	a.wantResets(b, CauseTimeout)
+	for range (DefaultForgottenFor + 2*tellLimit) / time.Second {
+		w.sleep(time.Second)
+		w.exchange()
+	}
+	if next := a.mesh.tick(w.now); !next.IsZero() {
+		t.Error("it is still told")
+	}
+}
+
+// TestForgottenPeerThatCameBackStays: it is neither dropped nor evicted.
+func TestForgottenPeerThatCameBackStays(t *testing.T) {
+	w, a, b := pair(t, Config{MaxPeers: 1})
+	a.mesh.Forget(b.self)
+	w.settle(time.Second)
+	talk(w, a, b)
+	for range 2 * DefaultForgottenFor / time.Second {
+		w.sleep(time.Second)
+		w.exchange()
+	}
+	c := w.start("c", 1)
+	c.send(a.self, 1)
+	w.exchange()
+	talk(w, a, b)
+	w.expect(a, b, 2)
+	w.expect(b, a, 2)
+	if n := a.mesh.Stats().Rejected[RejectTooManyPeers]; n == 0 {
+		t.Error("the link was evicted")
+	}
+}
+
+func TestPeerResetsBeforeForgetIsCarriedOut(t *testing.T) {
+	w, a, b := pair(t, Config{})
+	talk(w, a, b)
+	b.mesh.Forget(a.self)
+	b.mesh.tick(w.now)
+	a.mesh.Forget(b.self)
+	w.exchange()
+	w.sleep(0)
+	a.wantResets(b, CausePeer)
+	talk(w, a, b)
+	w.expect(a, b, 1)
+}
+
+// TestSupersededStaysSuperseded: nothing revives a link that was taken off the
+// mesh.
+func TestSupersededStaysSuperseded(t *testing.T) {
+	w, a, b := pair(t, Config{})
+	for name, meanwhile := range map[string]func(l *Link){
+		"forgotten before": func(*Link) {},
+		"peer resets":      func(l *Link) { l.receive(&header{gen: 9, num: 100}, nil) },
+	} {
+		b.self.Epoch++
+		l := a.mesh.To(b.self)
+		a.send(b.self, 1)
+		a.mesh.Forget(b.self)
+		b.self.Epoch++
+		a.mesh.To(b.self)
+		meanwhile(l)
+		w.sleep(0)
+		if err := l.SendControl(nil); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: SendControl: %v, want ErrGone", name, err)
+		}
+		if r := a.resets[l.peer]; len(r) != 1 || r[0].Cause != CauseSuperseded {
+			t.Errorf("%s: resets %+v", name, r)
+		}
+	}
 }
 
 func TestForgottenPeerIsDroppedInTheEnd(t *testing.T) {
@@ -272,7 +364,9 @@ func TestForeignDatagramsAreRejected(t *testing.T) {
 	in.Datagram(appendHeader(nil, "a", &h))
 	h.to = 2
 	in.Datagram(appendHeader(nil, "b", &h))
-	w.exchange()
+	if len(a.ready) > 0 {
+		t.Error("a datagram to a later incarnation of this node was answered")
+	}
 	for reason, want := range map[Rejection]uint64{RejectMalformed: 1, RejectOwn: 1, RejectOtherEpoch: 1} {
 		if got := a.mesh.Stats().Rejected[reason]; got != want {
 			t.Errorf("%d datagrams were rejected as %s, want %d", got, reason, want)

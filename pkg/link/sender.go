@@ -126,9 +126,6 @@ func (s *sender) next(num uint64, now time.Time) (b *batch, again bool) {
 		s.rto = s.limits.minRTO
 		s.askAt = now.Add(s.rto)
 	}
-	if s.stuckAt.IsZero() {
-		s.stuckAt = now
-	}
 	return b, again
 }
 

@@ -127,10 +127,10 @@ func (l *Link) meetDoom(now time.Time) {
 	l.recvMu.Lock()
 	defer l.recvMu.Unlock()
 	l.mu.Lock()
-	defer l.unlock()
 	if l.doomed != 0 {
 		l.reset(l.doomed, l.gen+1, now)
 	}
+	l.unlock()
 }
 
 // tick does what is due on one link. It returns when the next thing is; zero
@@ -160,9 +160,11 @@ func (l *Link) tick(now time.Time) (next time.Time, expired bool) {
 	}
 	l.tell(now)
 	l.trim(now)
-	if l.forgotten && l.expiry(&next, now) {
-		l.active = false
-		return time.Time{}, true
+	if l.forgotten && !l.touched() {
+		if next = l.resetAt.Add(l.mesh.cfg.ForgottenFor); due(next, now) {
+			l.refuse, l.over, l.active = ErrGone, true, false
+			return time.Time{}, true
+		}
 	}
 	next = earliest(next, earliest(earliest(l.ackAt, l.snd.askAt), earliest(l.tellAt, l.trimAt)))
 	if after := l.mesh.cfg.ResetAfter; after > 0 && !l.snd.stuckAt.IsZero() {
@@ -200,21 +202,6 @@ func (l *Link) trim(now time.Time) {
 	if l.trimAt.IsZero() && l.snd.data.large() {
 		l.trimAt = now.Add(trimAfter)
 	}
-}
-
-// expiry reports whether a forgotten link has been quiet long enough to be
-// dropped; otherwise next is when to ask again.
-func (l *Link) expiry(next *time.Time, now time.Time) bool {
-	if l.touched() {
-		l.forgotten = false
-		return false
-	}
-	*next = l.resetAt.Add(l.mesh.cfg.ForgottenFor)
-	if due(*next, now) {
-		l.refuse, l.over = ErrGone, true
-		return true
-	}
-	return false
 }
 
 func due(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
