@@ -66,27 +66,26 @@ type Hooks struct {
 	HandlerLimit func()
 }
 
-func (c Config) validate() error {
+func (c *Config) validate() error {
 	var errs []error
 	if c.PingTimeout < 0 {
 		errs = append(errs, fmt.Errorf("PingTimeout is %v; it cannot be disabled: disable PingInterval instead", c.PingTimeout))
 	}
 	for _, o := range c.Origins {
 		if o == "" {
-			errs = append(errs, errors.New("Origins has an empty entry"))
+			errs = append(errs, errors.New("an entry of Origins is empty; leave Origins empty to allow all"))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (c Config) withDefaults() Config {
+func (c *Config) setDefaults() {
 	setDefault(&c.TurnTimeout, DefaultTurnTimeout)
 	setDefault(&c.MaxHandlers, DefaultMaxHandlers)
 	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
 	setDefault(&c.PingInterval, DefaultPingInterval)
 	setDefault(&c.PingTimeout, DefaultPingTimeout)
 	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
-	return c
 }
 
 func setDefault[T comparable](field *T, value T) {

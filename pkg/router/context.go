@@ -88,9 +88,9 @@ var (
 
 // newRun returns the context of a message at the start of a chain.
 func (s *socket) newRun(kind nodeKind, chain []*node, w *worker) *Context {
-	r := runs.Get().(*run)
+	r, _ := runs.Get().(*run)
 	r.socket, r.worker, r.sendsBefore = s, w, -1
-	f := frames.Get().(*frame)
+	f, _ := frames.Get().(*frame)
 	f.run, f.kind, f.chain, f.messageType = r, kind, chain, s.encoding.MessageType()
 	if kind != publicNode {
 		if codec := s.codec.Load(); codec != nil {
@@ -135,7 +135,7 @@ func (c *Context) route(chain []*node) {
 		c.mu.Unlock()
 		return
 	}
-	sub := frames.Get().(*frame)
+	sub, _ := frames.Get().(*frame)
 	*sub = frame{
 		run: f.run, kind: f.kind, chain: chain, above: f, base: f.rest,
 		message: f.message, messageType: f.messageType, checked: f.checked,
@@ -213,15 +213,15 @@ func (c *Context) Value(key any) any {
 
 var _ context.Context = (*Context)(nil)
 
-// messageID returns the id of the message, with make one that is made if it has
-// none; after that everything sent for the message has it.
-func (f *frame) messageID(make bool) string {
+// messageID returns the id of the message. With need, one is made if it has none;
+// after that everything sent for the message has it.
+func (f *frame) messageID(need bool) string {
 	if f.message.ID != "" {
 		return f.message.ID
 	}
 	f.run.mu.Lock()
 	defer f.run.mu.Unlock()
-	if f.run.id == "" && make {
+	if f.run.id == "" && need {
 		f.run.id = rand.Text()
 	}
 	return f.run.id

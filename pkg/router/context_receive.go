@@ -14,7 +14,7 @@ import (
 // The client continues a conversation with messages that have the id, and either no
 // path or the path that started the handler. They go through the middleware before
 // the handler like any other message, and then here.
-func (c *Context) Receive() ([]byte, error) { return c.ReceiveWithContext(nil) }
+func (c *Context) Receive() ([]byte, error) { return c.ReceiveWithContext(c) }
 
 // ReceiveWithTimeout is Receive with a limit to the wait; 0 means none.
 func (c *Context) ReceiveWithTimeout(timeout time.Duration) (data []byte, err error) {
@@ -32,7 +32,7 @@ func (c *Context) ReceiveWithContext(ctx context.Context) ([]byte, error) {
 }
 
 // ReceiveInto is Receive with the data decoded into a value.
-func (c *Context) ReceiveInto(into any) error { return c.ReceiveIntoWithContext(nil, into) }
+func (c *Context) ReceiveInto(into any) error { return c.ReceiveIntoWithContext(c, into) }
 
 // ReceiveIntoWithTimeout is ReceiveInto with a limit to the wait; 0 means none.
 func (c *Context) ReceiveIntoWithTimeout(into any, timeout time.Duration) error {
@@ -67,7 +67,7 @@ func (c *Context) Unmarshal(into any) error {
 // Request sends data and returns that of the client's answer: its next message with
 // the same id. If the message that started the handler has no id, one is made. It
 // blocks like Receive.
-func (c *Context) Request(data any) ([]byte, error) { return c.RequestWithContext(nil, data) }
+func (c *Context) Request(data any) ([]byte, error) { return c.RequestWithContext(c, data) }
 
 // RequestWithTimeout is Request with a limit to the wait; 0 means none.
 func (c *Context) RequestWithTimeout(data any, timeout time.Duration) (answer []byte, err error) {
@@ -86,7 +86,7 @@ func (c *Context) RequestWithContext(ctx context.Context, data any) ([]byte, err
 
 // RequestInto is Request with the answer decoded into a value.
 func (c *Context) RequestInto(data, into any) error {
-	return c.RequestIntoWithContext(nil, data, into)
+	return c.RequestIntoWithContext(c, data, into)
 }
 
 // RequestIntoWithTimeout is RequestInto with a limit to the wait; 0 means none.
@@ -103,10 +103,10 @@ func (c *Context) RequestIntoWithContext(ctx context.Context, data, into any) er
 	return c.decodeInto(&m, into)
 }
 
-// limited calls do with a context that ends after the timeout, nil if that is 0.
+// limited calls do with a context that ends after the timeout, if that is not 0.
 func (c *Context) limited(timeout time.Duration, do func(context.Context) error) error {
 	if timeout == 0 {
-		return do(nil)
+		return do(c)
 	}
 	ctx, cancel := context.WithTimeout(c, timeout)
 	defer cancel()

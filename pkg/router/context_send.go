@@ -7,10 +7,10 @@ import (
 
 // Send sends data to the client, with the id of the message if that has one. It
 // blocks while the client is slow, until the socket ends.
-func (c *Context) Send(data any) error { return c.send(nil, data, false) }
+func (c *Context) Send(data any) error { return c.send(c, data, false) }
 
 // Reply is Send.
-func (c *Context) Reply(data any) error { return c.send(nil, data, false) }
+func (c *Context) Reply(data any) error { return c.send(c, data, false) }
 
 // buffers hold what is encoded until the transport has taken it.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -18,8 +18,8 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // maxPooledBuffer keeps a rare large message from staying in the pool.
 const maxPooledBuffer = 64 << 10
 
-// send encodes data and sends it. ctx may be nil. With request, an id is made if
-// the message has none.
+// send encodes data and sends it. With request, an id is made if the message has
+// none.
 func (c *Context) send(ctx context.Context, data any, request bool) error {
 	c.mu.Lock()
 	f := c.f
@@ -45,7 +45,7 @@ func (c *Context) send(ctx context.Context, data any, request bool) error {
 		m := message
 		out.Data, err = marshal(&m)
 	case codec != nil:
-		buffer := buffers.Get().(*[]byte)
+		buffer, _ := buffers.Get().(*[]byte)
 		defer func() {
 			if cap(out.Data) <= maxPooledBuffer {
 				*buffer = out.Data[:0]
@@ -58,6 +58,9 @@ func (c *Context) send(ctx context.Context, data any, request bool) error {
 	}
 	if err != nil {
 		return err
+	}
+	if ctx == context.Context(c) {
+		ctx = s.live // a handler that has closed the socket may still send
 	}
 	return w.send(ctx, s, out)
 }

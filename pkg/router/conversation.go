@@ -137,11 +137,7 @@ func (s *socket) customConversation(f *frame, n *node) *conversation {
 // await returns the next message of a conversation.
 func (c *Context) await(ctx context.Context, conv *conversation, w *worker, turn uint64) (InboundMessage, error) {
 	s := conv.socket
-	ended := c.Done()
-	var done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
-	}
+	ended, done := c.Done(), ctx.Done()
 	for {
 		s.mu.Lock()
 		switch {

@@ -2,7 +2,6 @@ package router_test
 
 import (
 	"context"
-	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/router"
 )
 
@@ -27,7 +25,7 @@ func TestReceive(t *testing.T) {
 			func(ctx *router.Context, tr *trace) {
 				for range 3 {
 					data, err := ctx.Receive()
-					tr.add("%s %v", data, err)
+					tr.addf("%s %v", data, err)
 				}
 			},
 			[]string{msg("/c", "1", "a"), msg("/c", "1", "b"), msg("", "1", "c")},
@@ -39,7 +37,7 @@ func TestReceive(t *testing.T) {
 				for range 2 {
 					var s string
 					err := ctx.ReceiveInto(&s)
-					tr.add("%s %v", s, err)
+					tr.addf("%s %v", s, err)
 				}
 			},
 			[]string{msg("/c", "1", nil), msg("/c", "1", nil), msg("/c", "1", "a"), msg("", "1", nil), msg("", "1", "b")},
@@ -49,20 +47,20 @@ func TestReceive(t *testing.T) {
 			"Unmarshal counts as receiving the message",
 			func(ctx *router.Context, tr *trace) {
 				var a, b string
-				tr.add("%v %v", ctx.Unmarshal(&a), ctx.Unmarshal(&b))
+				tr.addf("%v %v", ctx.Unmarshal(&a), ctx.Unmarshal(&b))
 				data, _ := ctx.Receive()
-				tr.add("%s %s %s", a, b, data)
+				tr.addf("%s, %s, %s", a, b, data)
 			},
 			[]string{msg("/c", "1", "a"), msg("/c", "1", "b")},
-			[]string{"<nil> <nil>", `a a "b"`}, nil,
+			[]string{"<nil> <nil>", `a, a, "b"`}, nil,
 		},
 		{
 			"without an id there is nothing to receive",
 			func(ctx *router.Context, tr *trace) {
 				data, err := ctx.Receive()
-				tr.add("%s %v", data, err)
+				tr.addf("%s %v", data, err)
 				_, err = ctx.Receive()
-				tr.add("%v", errors.Is(err, router.ErrNoMessageID))
+				tr.addf("%v", errors.Is(err, router.ErrNoMessageID))
 			},
 			[]string{msg("/c", "", "a")},
 			[]string{`"a" <nil>`, "true"}, nil,
@@ -71,10 +69,10 @@ func TestReceive(t *testing.T) {
 			"a request has the id of the message",
 			func(ctx *router.Context, tr *trace) {
 				answer, err := ctx.Request("sure?")
-				tr.add("%s %v", answer, err)
+				tr.addf("%s %v", answer, err)
 				var s string
-				tr.add("%v %s", ctx.RequestInto("really?", &s), s)
-				tr.add("%v", ctx.Reply("done"))
+				tr.addf("%v %s", ctx.RequestInto("really?", &s), s)
+				tr.addf("%v", ctx.Reply("done"))
 			},
 			[]string{msg("/c", "1", "a"), msg("", "1", "yes"), msg("/c", "1", "yes!")},
 			[]string{`"yes" <nil>`, "<nil> yes!", "<nil>"},
@@ -86,7 +84,7 @@ func TestReceive(t *testing.T) {
 				time.Sleep(time.Millisecond)
 				for range 3 {
 					data, _ := ctx.Receive()
-					tr.add("%s", data)
+					tr.addf("%s", data)
 				}
 			},
 			[]string{msg("/c", "1", "a") + "\n" + msg("/other", "2", nil) + "\n" + msg("/c", "1", "b") + "\n" + msg("", "1", "c")},
@@ -96,7 +94,7 @@ func TestReceive(t *testing.T) {
 			"the same id with another path is a message of its own",
 			func(ctx *router.Context, tr *trace) {
 				answer, _ := ctx.Request("?")
-				tr.add("%s", answer)
+				tr.addf("%s", answer)
 			},
 			[]string{msg("/c", "1", "a"), msg("/other", "1", "b"), msg("/c", "1", "c")},
 			[]string{"other", `"c"`},
@@ -106,12 +104,12 @@ func TestReceive(t *testing.T) {
 			"what is left when the handler returns is handled anew",
 			func(ctx *router.Context, tr *trace) {
 				data, _ := ctx.Receive()
-				tr.add("start %s", data)
+				tr.addf("start %s", data)
 				if string(data) == `"a"` {
 					_, _ = ctx.Receive()
 					time.Sleep(time.Millisecond)
 				}
-				tr.add("end %s", data)
+				tr.addf("end %s", data)
 			},
 			[]string{msg("/c", "1", "a"), msg("/c", "1", "b") + "\n" + msg("/c", "1", "c") + "\n" + msg("", "1", "d")},
 			[]string{`start "a"`, `end "a"`, `start "c"`, `end "c"`},
@@ -121,15 +119,15 @@ func TestReceive(t *testing.T) {
 			"a wait can have a limit",
 			func(ctx *router.Context, tr *trace) {
 				_, err := ctx.RequestWithTimeout("?", time.Second)
-				tr.add("%v %v", errors.Is(err, context.DeadlineExceeded), err)
+				tr.addf("%v %v", errors.Is(err, context.DeadlineExceeded), err)
 				limit, cancel := context.WithCancel(context.Background())
 				cancel()
 				_, err = ctx.ReceiveWithContext(limit)
-				tr.add("%v %v", errors.Is(err, context.Canceled), err)
+				tr.addf("%v %v", errors.Is(err, context.Canceled), err)
 				var s string
-				tr.add("%v", ctx.ReceiveIntoWithTimeout(&s, time.Second) != nil && ctx.RequestIntoWithTimeout("?", &s, time.Second) != nil)
+				tr.addf("%v", ctx.ReceiveIntoWithTimeout(&s, time.Second) != nil && ctx.RequestIntoWithTimeout("?", &s, time.Second) != nil)
 				data, err := ctx.ReceiveWithTimeout(time.Hour)
-				tr.add("%s %v", data, err)
+				tr.addf("%s %v", data, err)
 			},
 			[]string{msg("/c", "1", "a"), "sleep", msg("", "1", "late")},
 			[]string{"true receive: context deadline exceeded", "true receive: context canceled", "true", `"late" <nil>`},
@@ -139,7 +137,7 @@ func TestReceive(t *testing.T) {
 			"data that does not fit is an error",
 			func(ctx *router.Context, tr *trace) {
 				var n int
-				tr.add("%v", ctx.RequestInto("?", &n) != nil && ctx.Unmarshal(&n) != nil)
+				tr.addf("%v", ctx.RequestInto("?", &n) != nil && ctx.Unmarshal(&n) != nil)
 			},
 			[]string{msg("/c", "1", "a"), msg("", "1", "b")},
 			[]string{"true"}, []string{`{"id":"1","data":{"message":"?"}}`},
@@ -151,7 +149,7 @@ func TestReceive(t *testing.T) {
 				var tr trace
 				r := newRouter(t, router.Config{})
 				r.Bind("/c", func(ctx *router.Context) { tt.handler(ctx, &tr) })
-				r.Bind("/other", func(*router.Context) { tr.add("other") })
+				r.Bind("/other", func(*router.Context) { tr.addf("other") })
 				c := connect(t, r, router.SocketInfo{})
 				for _, in := range tt.in {
 					if in == "sleep" {
@@ -179,7 +177,7 @@ func TestRequestMakesAnID(t *testing.T) {
 		r.Bind("/c", func(ctx *router.Context) {
 			_ = ctx.Send("no id")
 			answer, err := ctx.Request("?")
-			tr.add("%s %v", answer, err)
+			tr.addf("%s %v", answer, err)
 			_ = ctx.Send("id")
 		})
 		c := connect(t, r, router.SocketInfo{})
@@ -233,7 +231,7 @@ func TestMiddlewareSeesAnswers(t *testing.T) {
 		r := newRouter(t, router.Config{})
 		r.Use("/m", func(ctx *router.Context) {
 			v, _ := ctx.Meta("user")
-			tr.add("auth %v %s", v, ctx.Path())
+			tr.addf("auth %v %s", v, ctx.Path())
 			switch string(ctx.Data()) {
 			case `"refused"`:
 				ctx.Error = router.NewError("unauthorized", "no")
@@ -241,13 +239,13 @@ func TestMiddlewareSeesAnswers(t *testing.T) {
 				ctx.SetMessageData([]byte(`"other"`))
 			}
 			ctx.Next()
-			tr.add("auth ends")
+			tr.addf("auth ends")
 		})
 		sub := router.NewRouter()
 		sub.Bind("/c", note("before"), func(ctx *router.Context) {
 			for range 3 {
 				data, err := ctx.Receive()
-				tr.add("%s %v", data, err)
+				tr.addf("%s %v", data, err)
 			}
 		})
 		r.Use("/m", sub)
@@ -270,10 +268,10 @@ func TestAnswersNeedNoTurn(t *testing.T) {
 		answered := make(chan struct{})
 		r.Bind("/asks", func(ctx *router.Context) {
 			answer, _ := ctx.Request("?")
-			tr.add("%s", answer)
+			tr.addf("%s", answer)
 			close(answered)
 		})
-		r.Bind("/waits", func(*router.Context) { <-answered; tr.add("went on") })
+		r.Bind("/waits", func(*router.Context) { <-answered; tr.addf("went on") })
 		c := connect(t, r, router.SocketInfo{})
 		start := time.Now()
 		c.say(msg("/asks", "1", nil), msg("/waits", "2", nil), msg("", "1", "a"))
@@ -312,11 +310,11 @@ func TestCustomEncoding(t *testing.T) {
 		})
 		r.Bind("/c", func(ctx *router.Context) {
 			n, _ := ctx.Meta("n")
-			tr.add("%v", n)
+			tr.addf("%v", n)
 			var s string
 			for range 2 {
 				if err := ctx.ReceiveInto(&s); err != nil {
-					tr.add("%v", err)
+					tr.addf("%v", err)
 				}
 				_ = ctx.Send("got " + s)
 			}
@@ -326,205 +324,5 @@ func TestCustomEncoding(t *testing.T) {
 		c.hears("1 got a", "2 got b", "1 got c", "2 got d")
 		tr.is(t, "3", "3")
 		c.hangUp()
-	})
-}
-
-// TestNoMiddleware: sending and decoding say what is missing.
-func TestNoMiddleware(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var tr trace
-		r, err := router.New(router.Config{Logger: silent})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.UseOpen(func(ctx *router.Context) { tr.add("%v", ctx.Send("x")) })
-		r.Use(func(ctx *router.Context) { tr.add("%v", ctx.Unmarshal(new(int))) })
-		c := connect(t, r, router.SocketInfo{})
-		c.say("{}")
-		if len(tr.lines) != 2 || !strings.Contains(tr.lines[0], "SetMessageMarshaller") || !strings.Contains(tr.lines[1], "SetMessageUnmarshaler") {
-			t.Errorf("happened: %q", tr.lines)
-		}
-		c.hangUp()
-	})
-}
-
-// TestContextFreed keeps contexts and uses them when their handler has returned, also
-// while others are at work on the same socket.
-func TestContextFreed(t *testing.T) {
-	r := newRouter(t, router.Config{})
-	kept := make(chan *router.Context, 1000)
-	sub := router.NewRouter()
-	sub.Bind("/keep", func(ctx *router.Context) { kept <- ctx })
-	r.Use("/", func(ctx *router.Context) { kept <- ctx; ctx.Next() })
-	r.Use(sub)
-	r.Bind("/work", func(ctx *router.Context) {
-		ctx.Set("k", "work")
-		_ = ctx.Send("work")
-	})
-	c := &conn{}
-	c.handler = r.ServeSocket(router.SocketInfo{}, c)
-	for range 200 {
-		c.handler.Deliver(router.MessageText, []byte(msg("/keep", "1", "secret")))
-		c.handler.Deliver(router.MessageText, []byte(msg("/work", "2", "secret")))
-		ctx := <-kept
-		valid := func() bool { return ctx.SocketID() != "" }
-		for valid() { // the handler may be about to return
-			_ = ctx.Send("early")
-			ctx.Set("k", "v")
-		}
-		var into any
-		_, err1 := ctx.Receive()
-		_, err2 := ctx.Request(1)
-		for i, err := range []error{ctx.Send(1), ctx.Reply(1), err1, err2, ctx.ReceiveInto(&into), ctx.RequestInto(1, &into), ctx.Unmarshal(&into)} {
-			if !errors.Is(err, router.ErrContextFreed) && !errors.Is(err, context.Canceled) {
-				t.Fatalf("call %d after the handler: %v", i, err)
-			}
-		}
-		ctx.Next()
-		ctx.SetMessageID("x")
-		ctx.SetMessagePath("/work")
-		ctx.SetOnSocket("a", "b")
-		ctx.DeleteFromSocket("a")
-		ctx.Delete("k")
-		ctx.Close()
-		_, set := ctx.Get("k")
-		_, onSocket := ctx.GetFromSocket("a")
-		_, meta := ctx.Meta("m")
-		status, _, _ := ctx.CloseStatus()
-		<-ctx.Done()
-		if set || onSocket || meta || status != 0 || ctx.Err() == nil || ctx.Path() != "" || ctx.MessageID() != "" || ctx.Data() != nil ||
-			ctx.RawData() != nil || len(ctx.Params()) != 0 || ctx.Headers() != nil || ctx.Value("x") != nil || ctx.RemoteAddr()+ctx.Gateway()+ctx.Instance() != "" {
-			t.Fatal("a context told something after its handler had returned")
-		}
-	}
-	c.handler.End(1000, "", router.ClientCloseSource, false)
-	<-c.handler.Done()
-	if len(c.closings()) != 0 {
-		t.Error("a context closed the socket after its handler had returned")
-	}
-}
-
-func TestContextEndsWithItsHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRouter(t, router.Config{})
-		var derived context.Context
-		r.Bind("/a", func(ctx *router.Context) {
-			if _, ok := ctx.Deadline(); ok || ctx.Err() != nil {
-				t.Error("a fresh context is not fresh")
-			}
-			var cancel context.CancelFunc
-			derived, cancel = context.WithCancel(ctx)
-			_ = cancel
-		})
-		c := connect(t, r, router.SocketInfo{})
-		c.say(msg("/a", "", nil))
-		if derived.Err() == nil {
-			t.Error("a derived context outlived the handler")
-		}
-		c.hangUp()
-	})
-}
-
-func TestValues(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRouter(t, router.Config{})
-		r.Bind("/set", func(ctx *router.Context) {
-			ctx.Set("k", 1)
-			ctx.SetOnSocket("k", 2)
-			if ctx.MustGet("k") != 1 || ctx.MustGetFromSocket("k") != 2 {
-				t.Error("a value is not there")
-			}
-		})
-		r.Bind("/get", func(ctx *router.Context) {
-			_, message := ctx.Get("k")
-			v, _ := ctx.GetFromSocket("k")
-			ctx.DeleteFromSocket("k")
-			_, still := ctx.GetFromSocket("k")
-			_ = ctx.Send(fmt.Sprint(message, v, still))
-		})
-		r.Bind("/must", func(ctx *router.Context) { ctx.MustGet("k") })
-		r.Bind("/mustsocket", func(ctx *router.Context) { ctx.MustGetFromSocket("k") })
-		c := connect(t, r, router.SocketInfo{})
-		c.say(msg("/set", "", nil), msg("/get", "", nil), msg("/must", "1", nil), msg("/mustsocket", "1", nil))
-		c.hears(`{"data":{"message":"false 2 false"}}`, answers["internal"], answers["internal"])
-		c.hangUp()
-	})
-}
-
-func TestMessageAccess(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var tr trace
-		r := newRouter(t, router.Config{})
-		raw := `{"path":"/u/5","id":"1","data":{"a":1},"meta":{"m":[1,2]}}`
-		r.Bind("/u/:id", func(ctx *router.Context) {
-			params := ctx.Params()
-			params["id"] += "!" // the map is ours
-			m, ok := ctx.Meta("m")
-			_, no := ctx.Meta("n")
-			tr.add("%s %s %s %s %s %v %v %v", ctx.Path(), ctx.MessageID(), ctx.Data(), params.Get("ID"), ctx.Params().Get("id"), m, ok, no)
-			if string(ctx.RawData()) != raw {
-				tr.add("raw %s", ctx.RawData())
-			}
-		})
-		r.Bind("/noid", func(ctx *router.Context) {
-			_ = ctx.Send("before")
-			id := ctx.MessageID()
-			_ = ctx.Send("after")
-			tr.add("%v %v", len(id) > 16, id == ctx.MessageID())
-		})
-		c := connect(t, r, router.SocketInfo{})
-		c.say(raw, msg("/noid", "", nil))
-		tr.is(t, `/u/5 1 {"a":1} 5! 5 [1 2] true false`, "true true")
-		sent := c.heard()
-		if sent[0] != `{"data":{"message":"before"}}` || !strings.HasPrefix(sent[1], `{"id":"`) {
-			t.Errorf("sent %q", sent)
-		}
-		c.hangUp()
-	})
-}
-
-// TestUndecodable: the client is told what is wrong with its message, in its encoding.
-func TestUndecodable(t *testing.T) {
-	tests := []struct{ subprotocol, in, want string }{
-		{"", `{"id":"1"`, "bad_message"},
-		{"velaros-json", `{"id":"1"`, "bad_message"},
-		{"velaros-json", `{"id":"1","path":5}`, "bad_message"},
-		{"", `{"id":"1","Path":"/a"}`, "bad_message"},
-		{"", `[]`, "bad_message"},
-		{"", `{}`, "no_path"},
-		{"", `{"id":"1"}`, "no_path"},
-		{"velaros-nonsense", `{"id":"1","path":"/a"}`, "bad_message"},
-		{"velaros-msgpack", "\x82\xa2id\xa11\xa4path\xa2/a", "bad_message"}, // no middleware
-		{"velaros-protobuf", "\x0a\x011\x12\x02/a", "bad_message"},
-	}
-	for _, tt := range tests {
-		bubble(t, func(t *testing.T) {
-			r := newRouter(t, router.Config{})
-			r.Bind("/a", echo)
-			c := connect(t, r, router.SocketInfo{Subprotocol: tt.subprotocol})
-			c.say(tt.in)
-			sent := c.heard()
-			if len(sent) != 1 || !strings.Contains(sent[0], tt.want) {
-				t.Errorf("%s %q: sent %q, want %s", tt.subprotocol, tt.in, sent, tt.want)
-			}
-			e, _ := envelope.FromSubprotocol(tt.subprotocol)
-			head, err := e.Peek([]byte(sent[0]))
-			if err != nil || string(head.ID) != "1" && strings.Contains(tt.in, "1") && tt.want != "bad_message" {
-				t.Errorf("%s: answer %q: %v", tt.subprotocol, sent[0], err)
-			}
-			if e == envelope.JSON && !stdjson.Valid([]byte(sent[0])) {
-				t.Errorf("answer %q", sent[0])
-			}
-			c.hangUp()
-		})
-	}
-	bubble(t, func(t *testing.T) { // text that is none closes the connection
-		r := newRouter(t, router.Config{})
-		c := connect(t, r, router.SocketInfo{})
-		c.say("{\"path\":\"\xff\"}")
-		<-c.Done()
-		if s := c.conn.closings(); len(s) != 1 || s[0].status != router.StatusInvalidFramePayloadData {
-			t.Errorf("closed %v", s)
-		}
 	})
 }

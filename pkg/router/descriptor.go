@@ -11,8 +11,8 @@ type RouteDescriptor struct {
 }
 
 type descriptorJSON struct {
-	Pattern  string
-	Metadata any `json:",omitempty"`
+	Pattern  string `json:"Pattern"`
+	Metadata any    `json:"Metadata,omitempty"`
 }
 
 // MarshalJSON writes {"Pattern": ..., "Metadata": ...}.

@@ -77,7 +77,7 @@ func (s *socket) settleError(f *frame, err error, stack string) {
 		mt = f.messageType
 	}
 	data := e.AppendError(nil, f.messageID(false), code, text)
-	_ = r.worker.send(nil, s, Outgoing{Type: mt, Data: data}) // whoever is gone need not know
+	_ = r.worker.send(s.live, s, Outgoing{Type: mt, Data: data}) // whoever is gone need not know
 }
 
 // unrouted says why no handler took a message.

@@ -182,7 +182,9 @@ func TestServeHTTPEnds(t *testing.T) {
 	r.SetPingTimeout(50 * time.Millisecond)
 	r.Bind("/kick", func(ctx *router.Context) { ctx.CloseWithStatus(router.StatusPolicyViolation, "kicked") })
 	r.Bind("/flood", func(ctx *router.Context) {
-		for ctx.Send(strings.Repeat("x", 1<<16)) == nil {
+		var err error
+		for err == nil {
+			err = ctx.Send(strings.Repeat("x", 1<<16))
 		}
 	})
 	url, ends := serve(t, r)
@@ -277,7 +279,8 @@ func TestServeHTTPBackpressure(t *testing.T) {
 	const size = 8 << 10
 	var blocked net.Error
 	sent := 0
-	for _ = ws.SetWriteDeadline(time.Now().Add(300 * time.Millisecond)); ; sent++ {
+	_ = ws.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+	for ; ; sent++ {
 		if err := ws.WriteMessage(websocket.TextMessage, make([]byte, size)); err != nil {
 			if !errors.As(err, &blocked) || !blocked.Timeout() {
 				t.Fatal(err)

@@ -80,10 +80,10 @@ func play(t *testing.T, history []step) string {
 	})
 
 	transport := &answering{conn: &conn{}, history: history}
-	transport.conn.mu.Lock()
+	transport.mu.Lock()
 	transport.socket = r.ServeSocket(router.SocketInfo{}, transport)
-	transport.conn.handler = transport.socket
-	transport.conn.mu.Unlock()
+	transport.handler = transport.socket
+	transport.mu.Unlock()
 	arrived := make([]time.Duration, n)
 	for i, s := range history {
 		time.Sleep(s.After)
@@ -188,7 +188,9 @@ func TestBusySenderLosesTurn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRouter(t, router.Config{})
 		r.Bind("/stream", func(ctx *router.Context) {
-			for ctx.Send("x") == nil {
+			var err error
+			for err == nil {
+				err = ctx.Send("x")
 			}
 		})
 		r.Bind("/a", echo)

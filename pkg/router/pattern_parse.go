@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -257,11 +258,7 @@ func matchesSlash(re *syntax.Regexp) bool {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return true
 	case syntax.OpLiteral:
-		for _, r := range re.Rune {
-			if r == '/' {
-				return true
-			}
-		}
+		return slices.Contains(re.Rune, '/')
 	case syntax.OpCharClass:
 		for i := 0; i < len(re.Rune); i += 2 {
 			if re.Rune[i] <= '/' && '/' <= re.Rune[i+1] {
@@ -269,11 +266,7 @@ func matchesSlash(re *syntax.Regexp) bool {
 			}
 		}
 	default:
-		for _, sub := range re.Sub {
-			if matchesSlash(sub) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(re.Sub, matchesSlash)
 	}
 	return false
 }

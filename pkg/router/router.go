@@ -34,7 +34,7 @@ func New(config Config) (*Router, error) {
 		return nil, fmt.Errorf("router config: %w", err)
 	}
 	r := &Router{}
-	config = config.withDefaults()
+	config.setDefaults()
 	r.config.Store(&config)
 	r.chain.Store(&[]*node{})
 	r.opens.Store(&[]*node{})

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/boreas-ws/boreas/pkg/router"
@@ -22,13 +23,13 @@ func TestSetMiddleware(t *testing.T) {
 		r.Use(set.Middleware("set", "fixed"), setfn.Middleware("setfn", count), setvalue.Middleware("setvalue", &variable))
 		r.Use("/on", socketset.Middleware("set", 5), socketsetfn.Middleware("setfn", count), socketsetvalue.Middleware("setvalue", &variable))
 		r.Use(func(ctx *router.Context) {
-			line := ctx.Path()
+			line := []string{ctx.Path()}
 			for _, key := range []string{"set", "setfn", "setvalue"} {
 				v, _ := ctx.Get(key)
 				s, _ := ctx.GetFromSocket(key)
-				line += fmt.Sprintf(" %v/%v", v, s)
+				line = append(line, fmt.Sprintf("%v/%v", v, s))
 			}
-			tr.add("%s", line)
+			tr.addf("%s", strings.Join(line, " "))
 		})
 		c := connect(t, r, router.SocketInfo{})
 		c.say(msg("/off", "", nil), msg("/on", "", nil))

@@ -29,9 +29,3 @@ func (s *store) remove(key string) {
 	defer s.mu.Unlock()
 	delete(s.values, key)
 }
-
-func (s *store) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.values)
-}

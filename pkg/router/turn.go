@@ -19,11 +19,8 @@ type worker struct {
 }
 
 // send hands a message to the transport, and notes that it does: the time that it
-// takes there is not held against the handler. ctx may be nil.
+// takes there is not held against the handler.
 func (w *worker) send(ctx context.Context, s *socket, out Outgoing) error {
-	if ctx == nil {
-		ctx = s.live
-	}
 	w.sends.Add(1)
 	defer w.sent.Add(1)
 	return s.conn.Send(ctx, out)

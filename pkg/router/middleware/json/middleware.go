@@ -55,7 +55,7 @@ func appendMessage(dst []byte, message router.OutboundMessage) ([]byte, error) {
 	// The envelope is written around a placeholder, which is then overwritten.
 	const placeholder = "0"
 	dst = envelope.JSON.AppendMessage(dst, envelope.Message{ID: message.ID, Data: []byte(placeholder)})
-	e := encoders.Get().(*encoder)
+	e, _ := encoders.Get().(*encoder)
 	e.out = dst[:len(dst)-len(placeholder+"}")]
 	err := e.Encode(data)
 	out := e.out

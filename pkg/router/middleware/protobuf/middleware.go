@@ -114,11 +114,11 @@ func metaEntry(entry []byte) (key string, value []byte, ok bool) {
 		}
 		field := entry[n : n+size]
 		entry = entry[n+size:]
-		switch number {
-		case metaKey:
+		switch {
+		case number == metaKey:
 			b, _ := protowire.ConsumeBytes(field)
 			key = string(b)
-		case metaValue:
+		case number == metaValue:
 			value, _ = protowire.ConsumeBytes(field)
 		}
 	}

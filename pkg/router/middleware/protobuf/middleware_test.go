@@ -112,8 +112,8 @@ func TestReceive(t *testing.T) {
 	})
 	exchange(t, func(ctx *router.Context) {
 		var in wrapperspb.Int64Value
-		if err := ctx.Unmarshal(&in); err != nil || in.Value != 42 {
-			t.Errorf("data %v, %v", in.Value, err)
+		if err := ctx.Unmarshal(&in); err != nil || in.GetValue() != 42 {
+			t.Errorf("data %v, %v", in.GetValue(), err)
 		}
 		if err := ctx.Unmarshal(new(map[string]any)); err == nil {
 			t.Error("decoded into what is no Protobuf message")
