@@ -19,16 +19,29 @@ const MaxSocketID = 128
 // While Redis does not answer, Pin tries again until ctx ends or PinTimeout has
 // passed, and then fails with [ErrUnavailable] or ctx's error. A Pin that failed
 // leaves no pin behind once Redis answers. [ErrNoInstance] says that no instance
-// serves, ErrNotJoined that the node is no gateway.
+// serves, [ErrNotJoined] that the node is no gateway.
 func (r *Registry) Pin(ctx context.Context, service string, socket wire.SocketID) (wire.Incarnation, error) {
-	at, err := r.pin(ctx, service, socket)
+	timeout := time.NewTimer(r.cfg.PinTimeout)
+	defer timeout.Stop()
+	at, err := r.pin(ctx, timeout.C, service, socket)
+	for wait := firstBackoff; errors.Is(err, ErrNoInstance) && r.View().serves(service); wait = nextBackoff(wait) {
+		// Redis lost data, and the instances have not written theirs again yet.
+		select {
+		case <-time.After(wait):
+			at, err = r.pin(ctx, timeout.C, service, socket)
+			continue
+		case <-ctx.Done():
+		case <-timeout.C:
+		}
+		break
+	}
 	if err != nil {
 		return wire.Incarnation{}, fmt.Errorf("pin socket %q to service %q: %w", socket, service, err)
 	}
 	return at, nil
 }
 
-func (r *Registry) pin(ctx context.Context, service string, socket wire.SocketID) (wire.Incarnation, error) {
+func (r *Registry) pin(ctx context.Context, timeout <-chan time.Time, service string, socket wire.SocketID) (wire.Incarnation, error) {
 	if len(socket) == 0 || len(socket) > MaxSocketID {
 		return wire.Incarnation{}, fmt.Errorf("the socket id has %d bytes; allowed are 1 to %d", len(socket), MaxSocketID)
 	}
@@ -37,14 +50,12 @@ func (r *Registry) pin(ctx context.Context, service string, socket wire.SocketID
 	if err != nil {
 		return wire.Incarnation{}, err
 	}
-	timeout := time.NewTimer(r.cfg.PinTimeout)
-	defer timeout.Stop()
 	select {
 	case res := <-w.done:
 		return res.instance, res.err
 	case <-ctx.Done():
 		err = ctx.Err()
-	case <-timeout.C:
+	case <-timeout:
 		err = fmt.Errorf("%w: no answer within %v", ErrUnavailable, r.cfg.PinTimeout)
 	}
 	res := l.abandon(socket, w)

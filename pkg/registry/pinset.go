@@ -104,7 +104,7 @@ func (s *pinSet) unpin(socket wire.SocketID) bool {
 		return true
 	}
 	s.answer(e, pinResult{err: errUnpinned})
-	e.want, e.release = false, false
+	e.want = false
 	s.forgetIfIdle(e)
 	return !e.gone
 }
@@ -198,7 +198,7 @@ func (s *pinSet) takeFrom(queue *[]*pending, limit int, batch []operation) []ope
 func (s *pinSet) settle(batch []operation, instances []wire.Incarnation) {
 	for n, op := range batch {
 		e, at := op.entry, instances[n]
-		e.flying, e.maybe, e.release = false, false, false
+		e.flying, e.maybe = false, false
 		s.set(e.socket, at)
 		if e.want && op.code == opUnpin || !e.want && !at.IsZero() {
 			s.fresh = append(s.fresh, e) // something else is wanted since it was sent
@@ -241,18 +241,13 @@ func (s *pinSet) set(socket wire.SocketID, at wire.Incarnation) {
 	}
 }
 
-// restart prepares for a new generation, which starts without pins: what is not
-// wanted any more is forgotten, and what was doubtful is simply to be done. The
-// caller writes settled to Redis before it takes the next batch.
+// restart prepares for a new generation, which starts without pins, so that nothing
+// is in doubt. The caller writes settled to Redis before it takes the next batch.
 func (s *pinSet) restart() {
 	s.fresh = append(s.retry, s.fresh...)
 	s.retry = nil
 	for _, e := range s.pending {
 		e.maybe = false
-		if !e.want {
-			s.set(e.socket, wire.Incarnation{})
-			s.forgetIfIdle(e)
-		}
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 // fakePins does in memory what pins.lua does in Redis.
 type fakePins struct {
 	pins map[wire.SocketID]wire.Incarnation
-	next int // instance
-	none bool
+	next int  // instance
+	none bool // no instance serves
+	ever bool // there was a time when none did
 }
 
 func (f *fakePins) run(batch []operation) []wire.Incarnation {
@@ -119,7 +120,8 @@ func TestPinSet(t *testing.T) {
 				}
 			},
 			"answer": func(t *rapid.T) {
-				redis.none = rapid.IntRange(0, 5).Draw(t, "no instance") == 0
+				redis.none = rapid.IntRange(0, 30).Draw(t, "no instance") == 0
+				redis.ever = redis.ever || redis.none
 				set.settle(batch, redis.run(batch))
 				batch = nil
 			},
@@ -164,6 +166,9 @@ func TestPinSet(t *testing.T) {
 		for _, q := range requests {
 			select {
 			case res := <-q.done:
+				if errors.Is(res.err, ErrNoInstance) && !redis.ever {
+					t.Fatalf("%s: no instance, though there always was one", q.socket)
+				}
 				if res.err == nil && !q.before.IsZero() && res.instance == q.before {
 					t.Fatalf("%s was unpinned from %v and pinned again; it was told it is still there", q.socket, q.before)
 				}

@@ -58,6 +58,20 @@ func (s *ServiceView) has(i wire.Incarnation) bool {
 	return s.Instances[i.Node].Incarnation == i
 }
 
+// serves reports whether a service has a serving instance.
+func (v *View) serves(service string) bool {
+	s := v.Services[service]
+	if s == nil {
+		return false
+	}
+	for _, i := range s.Instances {
+		if i.State == StateServing {
+			return true
+		}
+	}
+	return false
+}
+
 // Lost lists the incarnations without any role in v that had one in old, or died
 // since old was made. Their links can be forgotten.
 func (v *View) Lost(old *View) []wire.Incarnation {
