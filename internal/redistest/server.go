@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 const (
@@ -99,7 +100,10 @@ func Run(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
-	s.client = redis.NewClient(&redis.Options{Network: "unix", Addr: s.socket(), Password: cfg.Password})
+	s.client = redis.NewClient(&redis.Options{
+		Network: "unix", Addr: s.socket(), Password: cfg.Password, DialerRetries: 1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

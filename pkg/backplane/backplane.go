@@ -131,7 +131,7 @@ func (b *Backplane) run(ctx context.Context) {
 		go func() { ended <- layer(ctx) }()
 	}
 	var errs []error
-	for range layers {
+	for i := range layers {
 		err := <-ended
 		if err != nil && !errors.Is(err, context.Canceled) {
 			errs = append(errs, err)
@@ -139,8 +139,11 @@ func (b *Backplane) run(ctx context.Context) {
 			errs = append(errs, errors.New("backplane: a layer ended by itself"))
 		}
 		cancel()
+		if i == 0 { // ends calls of the registry that Redis leaves hanging
+			errs = append(errs, b.client.Close())
+		}
 	}
-	b.err = errors.Join(append(errs, b.client.Close())...)
+	b.err = errors.Join(errs...)
 }
 
 // Close waits, until ctx ends at the latest, for the peers to have what was sent,

@@ -110,6 +110,41 @@ func TestLinkBreaks(t *testing.T) {
 	in.await(t, 1)
 }
 
+// TestOpenMeetsReset: the reset comes between SendOpen's look at the stream and the
+// link, which accepts the Open in its new generation.
+func TestOpenMeetsReset(t *testing.T) {
+	_, g, s := pair(t)
+	chat := serve(t, s, "chat")
+	r := new(recorder)
+	out := g.OpenStream(s.Self(), r)
+	g.demux.Reset(s.Self(), link.Reset{Cause: link.CauseTimeout})
+	must(t, out.link.Send(t.Context(), wire.Open{Service: "chat"}.Append(out.head(nil, wire.KindOpen)), nil))
+	if err := out.opened(); !errors.Is(err, link.ErrReset) {
+		t.Errorf("got %v, want ErrReset", err)
+	}
+	eventually(t, "accepted", func() bool { return len(chat.all()) == 1 })
+	if f := chat.all()[0].await(t, 1)[0]; f.kind != wire.KindClose {
+		t.Errorf("got kind %d, want a Close", f.kind)
+	}
+	wantReset(t, r, out, link.CauseTimeout)
+}
+
+// TestOpenStreamMeetsReset: the tables of a peer that was reset take no more streams.
+func TestOpenStreamMeetsReset(t *testing.T) {
+	d := newDemux(func(Drop) {})
+	d.link = func(wire.Incarnation) *link.Link { return nil }
+	inc := wire.Incarnation{Node: "peer", Epoch: 5}
+	before := d.peer(inc)
+	d.Reset(inc, link.Reset{})
+	if before.add(&Stream{id: 1}) {
+		t.Error("a stream was added where no frame will look for it")
+	}
+	s := d.openStream(inc, 1, new(sink))
+	if d.peer(inc).get(1, false) != s {
+		t.Error("a new stream cannot be found")
+	}
+}
+
 // TestStreamsAcrossResets: whatever is under way when links break, each stream is
 // known to both ends afterwards, or to none.
 func TestStreamsAcrossResets(t *testing.T) {

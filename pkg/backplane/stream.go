@@ -53,14 +53,19 @@ func (s *Stream) SendOpen(ctx context.Context, o wire.Open) error {
 	if err := s.send(ctx, o.Append(s.head(nil, wire.KindOpen)), nil); err != nil {
 		return err
 	}
-	if s.over.Load() {
-		// The reset came first, so the peer has opened a stream that nobody here
-		// knows any more.
-		_ = s.link.SendControl(wire.Close{Status: wire.CloseGoingAway, Source: wire.SourceServer}.
-			Append(s.head(nil, wire.KindClose)))
-		return link.ErrReset
+	return s.opened()
+}
+
+// opened looks whether the stream is still there after its Open was accepted. If a
+// reset came in between, the peer has opened a stream that nobody here knows any
+// more, and must be told.
+func (s *Stream) opened() error {
+	if !s.over.Load() {
+		return nil
 	}
-	return nil
+	end := wire.Close{Status: wire.CloseGoingAway, Source: wire.SourceServer}
+	_ = s.link.SendControl(end.Append(s.head(nil, wire.KindClose)))
+	return link.ErrReset
 }
 
 // SendData sends one message; see [wire.Data]. It copies payload, does not allocate,
