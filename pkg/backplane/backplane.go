@@ -39,26 +39,29 @@ type Backplane struct {
 // trying until then or until ctx ends; ctx has no effect later. A url or password
 // that Redis will never accept is reported at once.
 func Open(ctx context.Context, url string, cfg Config) (*Backplane, error) {
-	b, err := newBackplane(url, cfg)
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b, err := newBackplane(run, url, cfg)
 	if err != nil {
+		stop()
 		return nil, err
 	}
+	b.stop = stop
 	if err := b.top.Reach(ctx, b.log); err != nil {
+		stop()
 		return nil, errors.Join(fmt.Errorf("backplane: %w", err), b.client.Close())
 	}
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	b.stop = cancel
 	go b.run(run)
 	if err := b.started(ctx); err != nil {
-		cancel()
+		stop()
 		<-b.done
 		return nil, err
 	}
 	return b, nil
 }
 
-// newBackplane puts the layers together and starts nothing.
-func newBackplane(url string, cfg Config) (*Backplane, error) {
+// newBackplane puts the layers together and starts nothing. The backplane will run
+// until ctx ends.
+func newBackplane(ctx context.Context, url string, cfg Config) (*Backplane, error) {
 	cfg = cfg.withDefaults()
 	top, err := redisbus.ParseURL(url)
 	if err = errors.Join(err, cfg.validate()); err != nil {
@@ -86,7 +89,7 @@ func newBackplane(url string, cfg Config) (*Backplane, error) {
 	}
 	b.demux.link = b.mesh.To
 
-	client := top.NewClient()
+	client := top.NewClient(ctx)
 	b.client = client
 	reg := cfg.Registry
 	reg.Client, reg.Namespace, reg.Self, reg.LeaseTTL = client, cfg.Namespace, b.self, cfg.LeaseTTL
@@ -122,8 +125,6 @@ func (b *Backplane) started(ctx context.Context) error {
 func (b *Backplane) run(ctx context.Context) {
 	defer close(b.done)
 	defer b.closed()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer b.registry.OnChange(b.forgetLost)()
 	layers := []func(context.Context) error{b.bus.Run, b.mesh.Run, b.registry.Run}
 	ended := make(chan error, len(layers))
@@ -131,19 +132,16 @@ func (b *Backplane) run(ctx context.Context) {
 		go func() { ended <- layer(ctx) }()
 	}
 	var errs []error
-	for i := range layers {
+	for range layers {
 		err := <-ended
 		if err != nil && !errors.Is(err, context.Canceled) {
 			errs = append(errs, err)
 		} else if ctx.Err() == nil {
 			errs = append(errs, errors.New("backplane: a layer ended by itself"))
 		}
-		cancel()
-		if i == 0 { // ends calls of the registry that Redis leaves hanging
-			errs = append(errs, b.client.Close())
-		}
+		b.stop()
 	}
-	b.err = errors.Join(errs...)
+	b.err = errors.Join(append(errs, b.client.Close())...)
 }
 
 // Close waits, until ctx ends at the latest, for the peers to have what was sent,

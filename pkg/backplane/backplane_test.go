@@ -129,13 +129,14 @@ func TestEndsByItself(t *testing.T) {
 	var closed atomic.Int64
 	cfg := quick(t)
 	cfg.Hooks.Closed = func() { closed.Add(1) }
-	b, err := newBackplane(srv.URL(), cfg)
+	ctx, stop := context.WithCancel(t.Context())
+	b, err := newBackplane(ctx, srv.URL(), cfg)
 	must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
+	b.stop = stop
+	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	must(t, b.registry.Run(ctx)) // so that it fails when it is run again
-	b.stop = func() {}
-	b.run(t.Context())
+	must(t, b.registry.Run(ended)) // so that it fails when it is run again
+	b.run(ctx)
 	select {
 	case <-b.Done():
 	default:

@@ -154,7 +154,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("dropped %v, want one %s", dropped.got, DropUnknownService)
 	}
 
-	stop, err := s.Serve("chat", func(s *Stream, o wire.Open) StreamHandler {
+	stop, err := s.Serve("chat", func(s *Stream, _ wire.Open) StreamHandler {
 		must(t, s.SendRefuse(wire.Refuse{Code: wire.CodeRateLimited, Reason: "full"}))
 		return nil
 	})

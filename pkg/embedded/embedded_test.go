@@ -148,7 +148,7 @@ func client(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
 	top, err := redisbus.ParseURL(url)
 	must(t, err)
-	c := top.NewClient()
+	c := top.NewClient(context.Background())
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }

@@ -33,12 +33,14 @@ func backoff(ctx context.Context, failures int) bool {
 // from go-redis, which therefore does not peek at it before every pipeline.
 type boundConn struct {
 	net.Conn
-	stop func() bool
+	stop func() bool // keeps the context from closing it; false if it has
 }
 
 // Close implements [net.Conn].
 func (c *boundConn) Close() error {
-	c.stop()
+	if !c.stop() {
+		return nil // closed already
+	}
 	return c.Conn.Close()
 }
 
@@ -64,7 +66,7 @@ func softly(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
 		if err != nil {
-			return failedConn{err: unwrapped{err}}, nil
+			return failedConn{err: unwrapped{err}}, nil //nolint:nilerr // the connection reports it
 		}
 		return c, nil
 	}

@@ -124,14 +124,13 @@ type outbox struct {
 	bus *Bus
 	ch  string
 
-	mu        sync.Mutex
-	queue     []string
-	out       bool // between Next and Published
-	outcomes  []int64
-	errs      int
-	retry     bool // queue again what failed
-	last      string
-	perFlight int
+	mu       sync.Mutex
+	queue    []string
+	out      bool // between Next and Published
+	outcomes []int64
+	errs     int
+	retry    bool // queue again what failed
+	last     string
 }
 
 func newOutbox(t testing.TB, b *Bus, ch string) *outbox { return &outbox{t: t, bus: b, ch: ch} }

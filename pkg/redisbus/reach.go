@@ -18,7 +18,7 @@ const reachTimeout = 2 * time.Second
 // returns at once when waiting cannot help: when Redis refuses the user or password,
 // or its certificate is not trusted. The error names the URL without its password.
 func (t *Topology) Reach(ctx context.Context, log *slog.Logger) error {
-	client := t.NewClient()
+	client := t.NewClient(ctx)
 	defer func() { _ = client.Close() }()
 	for failures := 0; ; failures++ {
 		err := ping(ctx, client)

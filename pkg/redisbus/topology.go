@@ -31,10 +31,11 @@ func (t *Topology) String() string { return t.redacted }
 func (t *Topology) GoString() string { return t.redacted }
 
 // NewClient makes a client for commands, with a pool of its own; the caller closes
-// it. The client obeys the deadlines of contexts and never repeats a command by
-// itself: only its caller knows which may be repeated.
-func (t *Topology) NewClient() redis.UniversalClient {
-	return redis.NewClient(t.options(t.dial))
+// it. When ctx ends, so do its connections, with calls that Redis leaves hanging. The
+// client obeys the deadlines of contexts, and never repeats a command by itself: only
+// its caller knows which may be repeated.
+func (t *Topology) NewClient(ctx context.Context) redis.UniversalClient {
+	return redis.NewClient(t.options(bound(ctx, t.dial)))
 }
 
 // options are the settings that all of our connections share.
