@@ -132,8 +132,13 @@ func TestSecondSignalEndsTheProcess(t *testing.T) {
 	default:
 	}
 	kill()
-	if status := <-exited; status != 128+15 {
-		t.Errorf("exit status %d, want 143", status)
+	select {
+	case status := <-exited:
+		if status != 128+15 {
+			t.Errorf("exit status %d, want 143", status)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the second signal did not end the process")
 	}
 }
 
