@@ -23,14 +23,15 @@ type Footprint struct {
 }
 
 // idle measures n sockets that do nothing: of the bare server, and of a gateway
-// before and after each of them has had one message answered.
-func idle(ctx context.Context, s *stack, n int) ([]Footprint, error) {
+// before and after each of them has had one message answered. Memory is read every
+// interval until it has settled.
+func idle(ctx context.Context, s *stack, n int, interval time.Duration) ([]Footprint, error) {
 	var all []Footprint
 	bare, err := s.bare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h := newHold(bare, n)
+	h := newHold(bare, n, interval)
 	defer h.close()
 	if err := h.open(ctx); err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func idle(ctx context.Context, s *stack, n int) ([]Footprint, error) {
 	if err != nil {
 		return nil, err
 	}
-	h = newHold(boreas, n)
+	h = newHold(boreas, n, interval)
 	defer h.close()
 	if err := h.open(ctx); err != nil {
 		return nil, err
@@ -68,13 +69,14 @@ func idle(ctx context.Context, s *stack, n int) ([]Footprint, error) {
 
 // hold is a number of sockets that are held open.
 type hold struct {
-	t       *target
-	clients []*client
-	before  map[int]int64 // resident set by process id, without sockets
+	t        *target
+	interval time.Duration // between two readings of memory
+	clients  []*client
+	before   map[int]int64 // resident set by process id, without sockets
 }
 
-func newHold(t *target, n int) *hold {
-	return &hold{t: t, clients: make([]*client, n), before: make(map[int]int64)}
+func newHold(t *target, n int, interval time.Duration) *hold {
+	return &hold{t: t, interval: interval, clients: make([]*client, n), before: make(map[int]int64)}
 }
 
 func (h *hold) open(ctx context.Context) error {
@@ -148,11 +150,10 @@ func (h *hold) footprints(ctx context.Context, name string) ([]Footprint, error)
 // it holds for each socket. The runtime of Go gives memory back in its own time.
 func (h *hold) settled(ctx context.Context, pid int) (float64, error) {
 	const (
-		interval = time.Second
 		quiet    = 3  // readings in a row that differ by less than 0.5 %
 		patience = 20 // readings at most
 	)
-	tick := time.NewTicker(interval)
+	tick := time.NewTicker(h.interval)
 	defer tick.Stop()
 	var last int64
 	for n, still := 0, 0; n < patience && still < quiet; n++ {

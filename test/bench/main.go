@@ -16,6 +16,7 @@ type options struct {
 	duration, warmup time.Duration // of one measurement
 	rounds           int           // of each shape; the table has the medians
 	sockets          int           // idle ones; 0 leaves them out
+	settle           time.Duration // between two readings of their memory
 	micro            time.Duration // for each Go benchmark; 0 leaves them out
 	profile          string        // directory for CPU profiles; "" for none
 }
@@ -41,7 +42,7 @@ func main() {
 }
 
 func bench() error {
-	var o options
+	o := options{settle: time.Second}
 	asJSON := flag.Bool("json", false, "print JSON in place of tables")
 	flag.DurationVar(&o.duration, "duration", 4*time.Second, "`time` of one measurement")
 	flag.DurationVar(&o.warmup, "warmup", time.Second, "`time` before it that does not count")
@@ -79,7 +80,7 @@ func run(ctx context.Context, o options) (_ *Report, err error) {
 	s.stop()
 	if o.sockets > 0 {
 		progressf("%d idle sockets", o.sockets)
-		if r.Idle, err = idle(ctx, s, o.sockets); err != nil {
+		if r.Idle, err = idle(ctx, s, o.sockets, o.settle); err != nil {
 			return nil, err
 		}
 	}

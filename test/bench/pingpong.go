@@ -75,7 +75,7 @@ func (p *peer) publish(ctx context.Context) error {
 		p.mu.Unlock()
 		for rest := taken; len(rest) > 0; {
 			n := min(len(rest), maxDatagram)
-			if err := p.client.Publish(ctx, p.to, rest[:n]).Err(); err != nil {
+			if err := p.client.Publish(context.WithoutCancel(ctx), p.to, rest[:n]).Err(); err != nil {
 				return err
 			}
 			rest = rest[n:]
@@ -142,9 +142,9 @@ func pingPong(ctx context.Context, url string, procs []process, inFlight int, wa
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	received, failed := make(chan error, 1), make(chan error, 1)
-	var running sync.WaitGroup
-	running.Go(func() { received <- p.receive(ctx, p.datagram) })
-	running.Go(func() {
+	var publishing sync.WaitGroup
+	go func() { received <- p.receive(ctx, p.datagram) }()
+	publishing.Go(func() {
 		if err := p.publish(ctx); err != nil {
 			failed <- err
 		}
@@ -162,9 +162,8 @@ func pingPong(ctx context.Context, url string, procs []process, inFlight int, wa
 		err = errors.Join(err, e, errors.New("messages of the ping-pong are missing"))
 	}
 	cancel()
-	err = errors.Join(err, p.close())
-	running.Wait()
-	if err != nil {
+	publishing.Wait()
+	if err = errors.Join(err, p.close()); err != nil {
 		return sample{}, err
 	}
 	counter.latencies = p.latencies
