@@ -29,7 +29,7 @@ type flags struct {
 	Namespace      string        `default:"boreas" help:"Tells systems apart that share a Redis."`
 	NodeID         string        `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
 	Service        string        `default:"chat" help:"Name of the service."`
-	Gateways       []string      `placeholder:"NAME,..." help:"Gateways that route to this service. Default: all."`
+	Gateways       []string      `placeholder:"NAME" help:"Gateways that route to this service. Default: all."`
 	OnInstanceLoss string        `default:"close" enum:"close,repin" help:"What becomes of a socket whose instance dies or stops: its client is closed with 1012, or its next message goes to another instance."`
 	DrainTimeout   time.Duration `default:"10s" help:"After SIGTERM, time that handlers have to finish; negative for none."`
 }

@@ -16,9 +16,9 @@ const (
 	// goes on without it.
 	callTimeout = time.Second
 
-	// settle is how long a stopping instance accepts streams at least: the time
+	// settleTime is how long a stopping instance accepts streams at least: the time
 	// that a pin made just before needs to become an Open.
-	settle = 100 * time.Millisecond
+	settleTime = 100 * time.Millisecond
 
 	// paceStep is the time between two groups of sockets that are told to leave,
 	// and paceGroup the least size of a group. Many sockets are spread over half
@@ -69,7 +69,7 @@ func (s *Service) stop(patience context.Context) error {
 	total := len(sockets)
 	s.progress(total, total)
 
-	settled := time.NewTimer(settle)
+	settled := time.NewTimer(s.settle)
 	defer settled.Stop()
 	s.departAll(patience, sockets)
 	s.awaitEmpty(patience, total)

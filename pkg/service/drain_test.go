@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/boreas-ws/boreas/internal/redistest"
@@ -35,6 +36,9 @@ type traffic struct {
 func (f *traffic) run(instances []*backplane.Backplane, stop <-chan struct{}) {
 	for _, instance := range instances {
 		c := connect(f.tb, f.edge, instance, f.socket, nil)
+		c.mu.Lock()
+		c.reads = true
+		c.mu.Unlock()
 		if !f.session(c, stop) {
 			return
 		}
@@ -215,7 +219,8 @@ func TestDrainTakesLateSockets(t *testing.T) {
 		t.Error(err)
 	}
 	refused := connect(t, edge, worker, "refused", nil)
-	refused.await("Refuse", func() bool { return refused.refused != nil })
+	// Or the gateway's node has forgotten that of the instance by now.
+	refused.await("Refuse", func() bool { return refused.refused != nil || refused.resets > 0 })
 	poll(t, "the withdrawal", func() bool {
 		v := edge.Registry().View().Services["svc"]
 		return v == nil || len(v.Instances) == 0
@@ -318,5 +323,67 @@ func TestRunDrains(t *testing.T) {
 	c.close(wire.Close{Status: 1012, Source: wire.SourceServer, Finish: true})
 	if err := <-ended; err != nil {
 		t.Errorf("Run gave %v", err)
+	}
+}
+
+// TestStopWaitsForOpens opens a socket on an instance that had none when its stop
+// began.
+func TestStopWaitsForOpens(t *testing.T) {
+	srv := redistest.Start(t, redistest.Config{})
+	edge, worker := openBackplane(t, srv.URL(), "edge"), openBackplane(t, srv.URL(), "worker")
+	s := start(t, worker, newRouter(), Config{OnInstanceLoss: registry.PolicyRepin, DrainTimeout: time.Hour})
+	s.settle = time.Hour
+	ctx, hurry := context.WithCancel(t.Context())
+	defer hurry()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(ctx) }()
+	poll(t, "the state draining", func() bool {
+		v := edge.Registry().View().Services["svc"]
+		return v != nil && v.Instances["worker"].State == registry.StateDraining
+	})
+	c := connect(t, edge, worker, "late", nil)
+	c.send(`{"path":"/echo","id":"1","data":[]}`)
+	c.receive(0)
+	c.await("Release", func() bool { return c.released == 1 })
+	c.close(wire.Close{Source: wire.SourceHandoff, Finish: true})
+	c.awaitClosed()
+	poll(t, "the end of the socket", func() bool { return s.SocketCount() == 0 })
+	hurry()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDeparturesAreSpread tells many sockets to leave.
+func TestDeparturesAreSpread(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sockets int
+		timeout time.Duration
+		want    time.Duration
+	}{
+		"few":       {paceGroup, 10 * time.Second, 0},
+		"some":      {10 * paceGroup, 10 * time.Second, 9 * paceStep},
+		"very many": {200_000, 10 * time.Second, 5*time.Second - paceStep},
+		"no time":   {10_000, -1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newStageWith(Config{DrainTimeout: tt.timeout})
+				sockets := make([]*socket, tt.sockets)
+				for i := range sockets {
+					sockets[i] = &socket{service: g.service, stream: g.tape}
+				}
+				patience, cancel := context.WithTimeout(t.Context(), max(tt.timeout, 0))
+				defer cancel()
+				began := time.Now()
+				g.service.departAll(patience, sockets)
+				if took := time.Since(began); took != tt.want {
+					t.Errorf("took %v, want %v", took, tt.want)
+				}
+				if n := g.tape.count(wire.KindClose); n != tt.sockets {
+					t.Errorf("%d of %d were told", n, tt.sockets)
+				}
+			})
+		})
 	}
 }

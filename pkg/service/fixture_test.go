@@ -85,13 +85,14 @@ func newRouter() *router.Router {
 type client struct {
 	tb     testing.TB
 	stream *backplane.Stream
-	// onFrame, if set, is called with each frame before it is recorded.
-	onFrame func(kind wire.Kind)
+	// reads makes the client one that reads: it returns the credit of what it gets.
+	reads bool
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at each change
 	data     []wire.Data
-	credit   int
+	owed     int // credit for what was read
+	credit   int // what the service granted
 	closes   []wire.Close
 	closed   int
 	released int
@@ -119,9 +120,6 @@ func connect(tb testing.TB, from, to *backplane.Backplane, socket string, change
 
 // Frame implements backplane.StreamHandler.
 func (c *client) Frame(kind wire.Kind, body []byte) {
-	if c.onFrame != nil {
-		c.onFrame(kind)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var err error
@@ -130,6 +128,10 @@ func (c *client) Frame(kind wire.Kind, body []byte) {
 		var d wire.Data
 		d, err = wire.ParseData(body)
 		c.data = append(c.data, d)
+		if c.owed += d.Cost(); c.reads && c.owed > wire.DefaultWindow/2 {
+			c.grant(uint32(c.owed))
+			c.owed = 0
+		}
 	case wire.KindCredit:
 		var credit wire.Credit
 		credit, err = wire.ParseCredit(body)

@@ -304,29 +304,29 @@ func (e *endings) check(t *testing.T, want ...ending) {
 }
 
 func TestUseClose(t *testing.T) {
-	eachWay(t, func(t *testing.T, edge, worker *backplane.Backplane) {
-		for name, tt := range map[string]struct {
-			end  func(c *client)
-			want ending
-		}{
-			"client leaves": {
-				func(c *client) { c.close(wire.Close{Status: 1001, Reason: "bye", Source: wire.SourceClient}) },
-				ending{"s1", 1001, "bye", router.ClientCloseSource},
+	for name, tt := range map[string]struct {
+		end  func(c *client)
+		want ending
+	}{
+		"client leaves": {
+			func(c *client) { c.close(wire.Close{Status: 1001, Reason: "bye", Source: wire.SourceClient}) },
+			ending{"s1", 1001, "bye", router.ClientCloseSource},
+		},
+		"handler closes": {
+			func(c *client) {
+				c.send(`{"path":"/kick"}`)
+				c.await("Close", func() bool { return len(c.closes) == 1 })
+				c.close(wire.Close{Status: c.closes[0].Status, Reason: c.closes[0].Reason, Source: wire.SourceServer})
 			},
-			"handler closes": {
-				func(c *client) {
-					c.send(`{"path":"/kick"}`)
-					c.await("Close", func() bool { return len(c.closes) == 1 })
-					c.close(wire.Close{Status: c.closes[0].Status, Reason: c.closes[0].Reason, Source: wire.SourceServer})
-				},
-				ending{"s1", 4000, "kicked", router.ServerCloseSource},
-			},
-			"handed off": {
-				func(c *client) { c.close(wire.Close{Source: wire.SourceHandoff, Finish: true}) },
-				ending{"s1", 1012, "handed to another instance", router.ServerCloseSource},
-			},
-		} {
-			t.Run(name, func(t *testing.T) {
+			ending{"s1", 4000, "kicked", router.ServerCloseSource},
+		},
+		"handed off": {
+			func(c *client) { c.close(wire.Close{Source: wire.SourceHandoff, Finish: true}) },
+			ending{"s1", 1012, "handed to another instance", router.ServerCloseSource},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, edge, worker *backplane.Backplane) {
 				var seen endings
 				r := newRouter()
 				r.UseClose(seen.handle)
@@ -339,12 +339,9 @@ func TestUseClose(t *testing.T) {
 				c.awaitClosed()
 				seen.check(t, tt.want)
 				poll(t, "the end of the socket", func() bool { return s.SocketCount() == 0 })
-				if err := s.Stop(t.Context()); err != nil {
-					t.Error(err)
-				}
 			})
-		}
-	})
+		})
+	}
 }
 
 // TestGatewayLost closes the backplane of a gateway without a word.
@@ -384,37 +381,78 @@ func TestStartReportsWhatIsWrong(t *testing.T) {
 		t.Error("two instances of one service run on one node")
 	}
 
-	// Another service that announces the same path.
-	rival := New("rival", bp, newRouter(), Config{})
-	var conflict *registry.ErrRouteConflict
-	if err := rival.Start(t.Context()); !errors.As(err, &conflict) || conflict.Owner != "svc" {
-		t.Errorf("the rival started: %v", err)
-	}
-	if err := rival.Stop(t.Context()); err != nil {
-		t.Errorf("Stop of what has not started: %v", err)
+	// Another service that announces the same path. Its failure leaves nothing
+	// behind, so that it fails again in the same way.
+	for range 2 {
+		rival := New("rival", bp, newRouter(), Config{})
+		var conflict *registry.ErrRouteConflict
+		if err := rival.Start(t.Context()); !errors.As(err, &conflict) || conflict.Owner != "svc" {
+			t.Errorf("the rival started: %v", err)
+		}
+		if err := rival.Stop(t.Context()); err != nil {
+			t.Errorf("Stop of what has not started: %v", err)
+		}
 	}
 }
 
 func TestRunEndsWithItsBackplane(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{})
 	bp := openBackplane(t, srv.URL(), "node")
-	started := make(chan struct{})
 	s := New("svc", bp, newRouter(), Config{})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(t.Context()) }()
 	poll(t, "the start", func() bool { v := bp.Registry().View(); return v.Services["svc"] != nil })
-	close(started)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := bp.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
+	closed := bp.Close(ctx)
 	select {
 	case err := <-ended:
 		if err == nil || !strings.Contains(err.Error(), "backplane was closed") {
 			t.Errorf("Run returned %v", err)
 		}
 	case <-ctx.Done():
-		t.Fatal("Run did not return")
+		t.Fatalf("Run did not return; Close of the backplane gave %v", closed)
 	}
+}
+
+func TestHooksCount(t *testing.T) {
+	eachWay(t, func(t *testing.T, edge, worker *backplane.Backplane) {
+		var opened, closed, received, bytes, started, sent atomic.Int64
+		s := start(t, worker, newRouter(), Config{Hooks: Hooks{
+			SocketOpened: func(gateway string) {
+				if gateway == "public" {
+					opened.Add(1)
+				}
+			},
+			SocketClosed: func(gateway string, status wire.CloseCode, source wire.CloseSource) {
+				if gateway == "public" && status == 1001 && source == wire.SourceClient {
+					closed.Add(1)
+				}
+			},
+			MessageReceived: func(n int) { received.Add(1); bytes.Add(int64(n)) },
+			MessageStarted: func(queued time.Duration) {
+				if queued >= 0 && queued < patience {
+					started.Add(1)
+				}
+			},
+			MessageSent: func(n int, _ time.Duration) { sent.Add(int64(n)) },
+		}})
+		c := connect(t, edge, worker, "s1", nil)
+		message := `{"path":"/echo","id":"1","data":[]}`
+		answers := 0
+		for i := range 10 {
+			c.send("%s", message)
+			c.receive(i)
+			answers += len(`{"id":"1","data":[]}`)
+		}
+		if s.SocketCount() != 1 {
+			t.Errorf("%d sockets", s.SocketCount())
+		}
+		c.close(wire.Close{Status: 1001, Source: wire.SourceClient})
+		c.awaitClosed()
+		poll(t, "the hooks", func() bool { return closed.Load() == 1 && sent.Load() == int64(answers) })
+		if opened.Load() != 1 || received.Load() != 10 || bytes.Load() != int64(10*len(message)) || started.Load() != 10 {
+			t.Errorf("opened %d, received %d with %d bytes, started %d", opened.Load(), received.Load(), bytes.Load(), started.Load())
+		}
+	})
 }

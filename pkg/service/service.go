@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/router"
@@ -33,6 +34,7 @@ type Service struct {
 	handler Handler
 	cfg     Config
 	log     *slog.Logger
+	settle  time.Duration // see settleTime
 
 	instance string // this node's id; set before streams are accepted
 
@@ -69,6 +71,7 @@ func New(name string, bp *backplane.Backplane, h Handler, cfg Config) *Service {
 		handler:  h,
 		cfg:      cfg,
 		log:      cfg.Logger.With("service", name),
+		settle:   settleTime,
 		departed: make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
 		sockets:  make(map[*socket]struct{}),

@@ -24,6 +24,7 @@ type tape struct {
 	closes  []wire.Close
 	credits []uint32
 	done    int
+	fail    error // of the next SendData
 }
 
 func (p *tape) add(k wire.Kind) error {
@@ -37,6 +38,10 @@ func (p *tape) Peer() wire.Incarnation { return wire.Incarnation{Node: "gateway-
 func (p *tape) SendRelease() error     { return p.add(wire.KindRelease) }
 func (p *tape) SendClosed() error      { return p.add(wire.KindClosed) }
 func (p *tape) SendData(context.Context, wire.MessageType, string, []byte) error {
+	if err := p.fail; err != nil {
+		p.fail = nil
+		return err
+	}
 	return p.add(wire.KindData)
 }
 
@@ -120,7 +125,9 @@ type stage struct {
 	violations []Violation
 }
 
-func newStage(policy registry.Policy) *stage {
+func newStage(policy registry.Policy) *stage { return newStageWith(Config{OnInstanceLoss: policy}) }
+
+func newStageWith(cfg Config) *stage {
 	g := &stage{tape: &tape{}, actor: &actor{done: make(chan struct{})}}
 	s := &Service{
 		name:     "stage",
@@ -128,7 +135,7 @@ func newStage(policy registry.Policy) *stage {
 		departed: make(chan struct{}, 1),
 		sockets:  map[*socket]struct{}{},
 	}
-	s.cfg = Config{OnInstanceLoss: policy, Hooks: Hooks{
+	cfg.Hooks = Hooks{
 		SocketClosed: func(gateway string, status wire.CloseCode, source wire.CloseSource) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
@@ -139,7 +146,8 @@ func newStage(policy registry.Policy) *stage {
 			defer g.mu.Unlock()
 			g.violations = append(g.violations, v)
 		},
-	}}.withDefaults()
+	}
+	s.cfg = cfg.withDefaults()
 	s.log = s.cfg.Logger
 	g.socket = s.newSocket(g.tape, wire.Open{Service: "stage", Socket: "s1", Gateway: "public", Credit: 1000})
 	return g
@@ -237,6 +245,9 @@ func (g *stage) checkEnded(chosen []string) error {
 	lost := slices.Contains(chosen, "gateway is lost")
 	if n := g.tape.count(wire.KindClosed); n > 1 || n == 0 && !lost {
 		return fmt.Errorf("%d Closed were sent", n)
+	}
+	if only("gateway is lost") && g.tape.count(wire.KindClosed) != 0 {
+		return errors.New("Closed was sent to nobody")
 	}
 	if g.tape.done != 1 {
 		return fmt.Errorf("the stream was forgotten %d times", g.tape.done)
@@ -353,5 +364,51 @@ func TestGrantsAreCoalesced(t *testing.T) {
 	}
 	if want := []uint32{wire.DefaultWindow / 2, wire.DefaultWindow / 2}; !slices.Equal(g.tape.credits, want) {
 		t.Errorf("granted %v, want %v", g.tape.credits, want)
+	}
+}
+
+func TestWindowIsMadeWhole(t *testing.T) {
+	g := newStageWith(Config{SocketWindow: 3 * wire.DefaultWindow})
+	if want := []uint32{2 * wire.DefaultWindow}; !slices.Equal(g.tape.credits, want) {
+		t.Errorf("a large window granted %v at the start, want %v", g.tape.credits, want)
+	}
+	g = newStageWith(Config{SocketWindow: minWindow})
+	if len(g.tape.credits) != 0 {
+		t.Errorf("a small window granted %v at the start", g.tape.credits)
+	}
+}
+
+func TestNothingIsSentAfterClose(t *testing.T) {
+	g := newStage(registry.PolicyClose)
+	g.Close(4000, "enough")
+	g.Close(4001, "again")
+	if want := []wire.Close{{Status: 4000, Reason: "enough", Source: wire.SourceServer}}; !slices.Equal(g.tape.closes, want) {
+		t.Errorf("the gateway was told %+v, want %+v", g.tape.closes, want)
+	}
+	if err := g.Send(t.Context(), router.Outgoing{}); !errors.Is(err, router.ErrSocketClosed) {
+		t.Errorf("Send after Close: %v", err)
+	}
+}
+
+// TestFailedSendCostsNothing gives up a message while the link has no room for it.
+func TestFailedSendCostsNothing(t *testing.T) {
+	g := newStage(registry.PolicyClose)
+	large := router.Outgoing{Data: make([]byte, 5000)} // more than all credit
+	g.tape.fail = context.Canceled
+	if err := g.Send(t.Context(), large); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Send gave %v", err)
+	}
+	if err := g.Send(t.Context(), large); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := g.Send(ctx, large); !errors.Is(err, context.Canceled) {
+		t.Errorf("Send without credit gave %v", err)
+	}
+	g.Frame(wire.KindCredit, wire.Credit{Bytes: 10000}.Append(nil))
+	g.tape.fail = link.ErrReset
+	if err := g.Send(t.Context(), large); !errors.Is(err, router.ErrSocketClosed) {
+		t.Errorf("Send on a link that was reset gave %v", err)
 	}
 }
