@@ -77,8 +77,7 @@ func (g *Gateway) turnAway(w http.ResponseWriter, status int, why Refusal, text 
 	g.hooks.Refused(why)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	body, _ := json.Marshal(map[string]string{"error": text, "code": string(why)}) // cannot fail
-	_, _ = w.Write(append(body, '\n'))
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": text, "code": string(why)}) // fails only if the client left
 }
 
 // upgrade does the handshake for a client that admit has let in.

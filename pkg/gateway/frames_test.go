@@ -62,7 +62,7 @@ func TestSendable(t *testing.T) {
 			t.Errorf("%d is sent as %d; want %d", status, got, want)
 		}
 	}
-	for status := wire.CloseCode(0); status < 6000; status++ {
+	for status := range wire.CloseCode(6000) {
 		if s := sendable(status); s != 0 {
 			// What the other side's library refuses would look like a protocol error.
 			if msg := websocket.FormatCloseMessage(int(s), ""); !bytes.Equal(msg, []byte{byte(s >> 8), byte(s)}) {

@@ -1,13 +1,16 @@
 package gateway
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // checkPath reports why a path cannot be routed, in words for the client; nil if
 // it can. Paths are compared byte by byte, never decoded or cleaned: a path that
 // some router might read in two ways is refused.
 func checkPath(p []byte) error {
 	if len(p) == 0 || p[0] != '/' {
-		return fmt.Errorf("a path starts with '/'")
+		return errors.New("a path starts with '/'")
 	}
 	segment := 1 // where the current segment starts
 	for i := 1; i <= len(p); i++ {
@@ -19,7 +22,7 @@ func checkPath(p []byte) error {
 		}
 		switch s := p[segment:i]; {
 		case len(s) == 0 && i < len(p):
-			return fmt.Errorf("the path has an empty segment")
+			return errors.New("the path has an empty segment")
 		case string(s) == ".", string(s) == "..":
 			return fmt.Errorf("the path has a %q segment", s)
 		}
