@@ -35,7 +35,7 @@ func newStack(ctx context.Context) (_ *stack, err error) {
 	if s.dir, err = os.MkdirTemp("", "boreas-bench"); err != nil {
 		return nil, err
 	}
-	if s.programs, err = cluster.Build(ctx, s.dir, false); err != nil {
+	if s.programs, err = cluster.Build(ctx, s.dir); err != nil {
 		return nil, err
 	}
 	s.redis, err = redistest.Run(ctx, redistest.Config{TCP: true})

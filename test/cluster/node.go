@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/boreas-ws/boreas/internal/redistest"
+	"github.com/boreas-ws/boreas/test/probe"
 )
 
 // readyPoll is how often a starting gateway is asked whether it is ready.
@@ -73,23 +75,12 @@ func (p Programs) StartGateway(ctx context.Context, name, redisURL string, args 
 	return g, nil
 }
 
-// Event is a line that the probe service prints.
-type Event struct {
-	Event    string `json:"event"` // serving, open, close or message
-	Socket   string `json:"socket,omitempty"`
-	Path     string `json:"path,omitempty"`
-	Status   int    `json:"status,omitempty"`
-	Reason   string `json:"reason,omitempty"`
-	Source   string `json:"source,omitempty"` // client or server
-	Instance string `json:"instance,omitempty"`
-}
-
 // ParseEvents decodes the lines of a probe's standard output. Lines that are not
 // events are left out.
-func ParseEvents(lines []string) []Event {
-	events := make([]Event, 0, len(lines))
+func ParseEvents(lines []string) []probe.Event {
+	events := make([]probe.Event, 0, len(lines))
 	for _, line := range lines {
-		var e Event
+		var e probe.Event
 		if json.Unmarshal([]byte(line), &e) == nil && e.Event != "" {
 			events = append(events, e)
 		}
@@ -101,12 +92,13 @@ func ParseEvents(lines []string) []Event {
 type Probe struct{ *Process }
 
 // Seen returns the events so far.
-func (p *Probe) Seen() []Event { return ParseEvents(p.Events()) }
+func (p *Probe) Seen() []probe.Event { return ParseEvents(p.Events()) }
 
 // StartProbe runs an instance of the probe service and returns when it serves.
 // args are further flags.
 func (p Programs) StartProbe(ctx context.Context, name, redisURL string, args ...string) (*Probe, error) {
-	proc, err := Start(name, p.Probe, nil, append([]string{"--redis", redisURL, "--node-id", name}, args...)...)
+	flags := slices.Concat(p.Probe[1:], []string{"--redis", redisURL, "--node-id", name}, args)
+	proc, err := Start(name, p.Probe[0], nil, flags...)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,18 +45,30 @@ func Start(name, program string, env []string, args ...string) (*Process, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	started := make(chan error, 1)
+	go p.run(started, stdout, stderr)
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
+}
+
+// run starts the process and waits for its end. It stays on one thread until then,
+// because Linux ties the parent's death signal to the thread that started the child.
+func (p *Process) run(started chan<- error, stdout, stderr io.Reader) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
 	}
 	var readers sync.WaitGroup
 	readers.Go(func() { p.read(stdout, p.addEvent) })
 	readers.Go(func() { p.read(stderr, p.addLine) })
-	go func() {
-		readers.Wait()
-		p.err = p.cmd.Wait()
-		close(p.exited)
-	}()
-	return p, nil
+	readers.Wait()
+	p.err = p.cmd.Wait()
+	close(p.exited)
 }
 
 func (p *Process) read(r io.Reader, add func(string)) {

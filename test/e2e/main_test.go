@@ -27,7 +27,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if programs, err = cluster.Build(context.Background(), dir, false); err != nil {
+	if programs, err = cluster.Build(context.Background(), dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

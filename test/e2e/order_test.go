@@ -11,7 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/boreas-ws/boreas/test/cluster"
+	"github.com/boreas-ws/boreas/test/probe"
 )
 
 const (
@@ -233,7 +233,7 @@ func TestTerminatedGatewayDrains(t *testing.T) {
 	if got := s.counts(t, "probe"); got["probe-0"] != 0 {
 		t.Errorf("counts %v after the drain", got)
 	}
-	want := cluster.Event{Event: "close", Status: 1012, Source: "server"}
+	want := probe.Event{Event: "close", Status: 1012, Source: "server"}
 	last := s.probes[0].Seen()[len(s.probes[0].Seen())-1]
 	if last.Event != want.Event || last.Status != want.Status || last.Source != want.Source {
 		t.Errorf("last event %+v; want %+v", last, want)

@@ -1,18 +1,16 @@
-// Command probe is the service that the end-to-end tests talk to. It prints what
-// its open and close handlers see, a JSON object a line.
-package main
+// Package probe is the service that the end-to-end tests and the fault tests talk
+// to. It prints what its handlers see, a JSON object a line: an [Event] each.
+package probe
 
 import (
 	"context"
 	stdjson "encoding/json"
 	"errors"
-	"flag"
+	"fmt"
+	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -27,63 +25,48 @@ import (
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-type options struct {
-	redis, node, service, prefix, gateways, loss string
-	drain                                        time.Duration
+// Options are the settings of an instance; package cluster passes them as flags.
+type Options struct {
+	Redis          string        `help:"The Redis of the backplane." required:""`
+	NodeID         string        `help:"The node's id."`
+	Service        string        `help:"The service's name." default:"probe"`
+	Prefix         string        `help:"What every route starts with."`
+	Gateways       []string      `help:"The gateway names to announce to; none: all."`
+	OnInstanceLoss string        `help:"close or repin." enum:"close,repin" default:"close"`
+	DrainTimeout   time.Duration `help:"How long a drain may take." default:"10s"`
 }
 
-func main() {
-	var o options
-	flag.StringVar(&o.redis, "redis", "", "the Redis of the backplane")
-	flag.StringVar(&o.node, "node-id", "", "the node's id")
-	flag.StringVar(&o.service, "service", "probe", "the service's name")
-	flag.StringVar(&o.prefix, "prefix", "", "what every route starts with")
-	flag.StringVar(&o.gateways, "gateways", "", "the gateway names to announce to, comma-separated; empty: all")
-	flag.StringVar(&o.loss, "on-instance-loss", "close", "close or repin")
-	flag.DurationVar(&o.drain, "drain-timeout", 10*time.Second, "how long a drain may take")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		slog.Error("probe ended", "err", err)
-		os.Exit(1)
-	}
+// Event is a line of output.
+type Event struct {
+	Event    string `json:"event"` // serving, open, close or violation
+	Socket   string `json:"socket,omitempty"`
+	Status   int    `json:"status,omitempty"`
+	Reason   string `json:"reason,omitempty"` // of a close, or what is wrong
+	Source   string `json:"source,omitempty"` // of a close: client or server
+	Instance string `json:"instance,omitempty"`
 }
 
-func run(ctx context.Context, o options) error {
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", o.node)
-	bp, err := backplane.Open(ctx, o.redis, backplane.Config{NodeID: wire.NodeID(o.node), Logger: log})
+// Run serves until ctx ends, and then drains.
+func Run(ctx context.Context, o Options, out io.Writer, log *slog.Logger) error {
+	log = log.With("node", o.NodeID)
+	bp, err := backplane.Open(ctx, o.Redis, backplane.Config{NodeID: wire.NodeID(o.NodeID), Logger: log})
 	if err != nil {
 		return err
 	}
-	cfg := service.Config{Logger: log, DrainTimeout: o.drain}
-	if o.loss == "repin" {
+	cfg := service.Config{Logger: log, DrainTimeout: o.DrainTimeout, Gateways: o.Gateways}
+	if o.OnInstanceLoss == "repin" {
 		cfg.OnInstanceLoss = registry.PolicyRepin
 	}
-	if o.gateways != "" {
-		cfg.Gateways = strings.Split(o.gateways, ",")
-	}
-	p := &probe{out: stdjson.NewEncoder(os.Stdout), node: o.node}
-	s := service.New(o.service, bp, p.router(o.prefix), cfg)
+	p := &probe{out: stdjson.NewEncoder(out), node: o.NodeID}
+	s := service.New(o.Service, bp, p.router(o.Prefix), cfg)
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	p.print(event{Event: "serving", Instance: o.node})
+	p.print(Event{Event: "serving", Instance: o.NodeID})
 	<-ctx.Done()
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.drain+5*time.Second)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.DrainTimeout+5*time.Second)
 	defer cancel()
 	return errors.Join(s.Stop(ending), bp.Close(ending))
-}
-
-// event is one line of output; package cluster reads it.
-type event struct {
-	Event    string `json:"event"`
-	Socket   string `json:"socket,omitempty"`
-	Path     string `json:"path,omitempty"`
-	Status   int    `json:"status,omitempty"`
-	Reason   string `json:"reason,omitempty"`
-	Source   string `json:"source,omitempty"`
-	Instance string `json:"instance,omitempty"`
 }
 
 type probe struct {
@@ -93,7 +76,7 @@ type probe struct {
 	out *stdjson.Encoder // guarded by mu
 }
 
-func (p *probe) print(e event) {
+func (p *probe) print(e Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_ = p.out.Encode(e)
@@ -117,6 +100,7 @@ func (p *probe) router(prefix string) *router.Router {
 	r.PublicBind(prefix+"/close", closeSocket)
 	r.PublicBind(prefix+"/item/:id", func(ctx *router.Context) { send(ctx, map[string]string{"id": ctx.Params().Get("id")}) })
 	r.PublicBind(prefix+"/count", count)
+	r.PublicBind(prefix+"/seq", p.sequence)
 	r.Bind(prefix+"/secret", func(ctx *router.Context) { send(ctx, "secret") })
 	r.Bind(prefix+"/item/private", func(ctx *router.Context) { send(ctx, "secret") })
 	return r
@@ -129,7 +113,7 @@ func send(ctx *router.Context, v any) {
 }
 
 func (p *probe) open(ctx *router.Context) {
-	p.print(event{Event: "open", Socket: ctx.SocketID(), Instance: p.node})
+	p.print(Event{Event: "open", Socket: ctx.SocketID(), Instance: p.node})
 	ctx.Next()
 }
 
@@ -139,7 +123,7 @@ func (p *probe) closed(ctx *router.Context) {
 	if source == router.ServerCloseSource {
 		by = "server"
 	}
-	p.print(event{Event: "close", Socket: ctx.SocketID(), Instance: p.node, Status: int(status), Reason: reason, Source: by})
+	p.print(Event{Event: "close", Socket: ctx.SocketID(), Instance: p.node, Status: int(status), Reason: reason, Source: by})
 	ctx.Next()
 }
 
@@ -240,3 +224,36 @@ func count(ctx *router.Context) {
 	ctx.SetOnSocket("n", n)
 	send(ctx, map[string]int{"n": n})
 }
+
+// sequence checks that the socket's messages are numbered 1, 2, 3..., and answers
+// each with the number of what it has sent itself so far. Every third message is
+// followed by one more that nobody asked for.
+func (p *probe) sequence(ctx *router.Context) {
+	var in struct {
+		N int `json:"n"`
+	}
+	if err := ctx.Unmarshal(&in); err != nil {
+		ctx.Error = err
+		return
+	}
+	seq := &counters{}
+	if v, ok := ctx.GetFromSocket("seq"); ok {
+		seq = v.(*counters)
+	} else {
+		ctx.SetOnSocket("seq", seq)
+	}
+	if seq.received++; in.N != seq.received {
+		p.print(Event{Event: "violation", Socket: ctx.SocketID(), Instance: p.node,
+			Reason: fmt.Sprintf("received number %d; expected %d", in.N, seq.received)})
+		seq.received = in.N
+	}
+	seq.sent++
+	send(ctx, map[string]int{"n": in.N, "s": seq.sent})
+	if in.N%3 == 0 {
+		seq.sent++
+		send(ctx, map[string]int{"s": seq.sent})
+	}
+}
+
+// counters are the numbers of one socket. Its turn guards them.
+type counters struct{ received, sent int }
