@@ -29,6 +29,9 @@ type devCmd struct {
 // within two seconds.
 const devStopTimeout = 700 * time.Millisecond
 
+// devStopLimit is when a stop that hangs is cut off.
+const devStopLimit = 5 * time.Second
+
 // devRoute is known to a gateway when it knows the chat service.
 const devRoute = "/chat/join"
 
@@ -49,6 +52,7 @@ func (c *devCmd) Run(p *process) error {
 	if err := c.validate(); err != nil {
 		return usageError{err}
 	}
+	defer p.endAfter(devStopLimit)()
 	public, err := listen(p.ctx, "--listen", c.Listen)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -110,14 +111,20 @@ func Run(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// FreePort returns a TCP port of 127.0.0.1 on which nobody listens at the moment.
+// FreePort returns a TCP port of 127.0.0.1 on which nobody listens at the moment. It
+// is below the range that the ports of outgoing connections are taken from, so that
+// none of those can take it before its user listens.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	const first, count = 10_000, 20_000
+	var err error
+	for range 100 {
+		port := first + rand.IntN(count)
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %w", err)
 }
 
 // shortDir makes a directory in which a unix socket's path is short enough.
