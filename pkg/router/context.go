@@ -62,7 +62,7 @@ type frame struct {
 type run struct {
 	socket   *socket
 	worker   *worker
-	turn     uint64        // that it was started under; 0: none
+	turn     uint64        // that it may pass on; 0: none
 	answerTo *conversation // that it is a message of
 	values   store
 

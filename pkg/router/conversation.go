@@ -67,7 +67,7 @@ func (s *socket) conversationOf(m *queued) *conversation {
 	return nil
 }
 
-// end takes a conversation away. What its handler did not receive is handled as if
+// endConversation takes a conversation away. What its handler did not receive is handled as if
 // it had never belonged there. s.mu is held.
 func (s *socket) endConversation(conv *conversation) {
 	i := slices.Index(s.conversations, conv)

@@ -77,5 +77,6 @@
 //     descriptors always were; patterns that repeat the mount path work as well.
 //   - In patterns, a dot is a dot, and (a|b)+ repeats all of a|b.
 //   - The context of UseClose handlers is not cancelled.
-//   - HandleConnection, and what else serves to drive a router, is ServeSocket here.
+//   - What drives a router (HandleConnection, NewSocket, NewContext) is ServeSocket
+//     here, and there is no Middleware for Navaros.
 package router

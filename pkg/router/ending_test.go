@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/boreas-ws/boreas/pkg/router"
+	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 func TestHandlerCloses(t *testing.T) {
@@ -156,6 +157,22 @@ func TestEndFinishes(t *testing.T) {
 		if n := len(c.heard()); n != 5 {
 			t.Errorf("%d answers, want 5", n)
 		}
+	})
+}
+
+// TestHandedBack: to the handlers of a socket that is handed back, the server ended it.
+func TestHandedBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r := newRouter(t, router.Config{})
+		r.UseClose(func(ctx *router.Context) {
+			status, _, source := ctx.CloseStatus()
+			tr.addf("%d %v", status, source == router.ServerCloseSource)
+		})
+		c := connect(t, r, router.SocketInfo{})
+		c.End(router.StatusServiceRestart, "", wire.SourceHandoff, true)
+		<-c.Done()
+		tr.is(t, "1012 true")
 	})
 }
 

@@ -47,8 +47,7 @@ func (s *socket) finish(c *Context) {
 		s.opened = true
 	}
 	if conv != nil {
-		s.endConversation(conv)
-		s.schedule()
+		s.endConversation(conv) // this worker sees to what that leaves
 	}
 }
 

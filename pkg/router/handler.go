@@ -28,7 +28,7 @@ type CloseHandler interface {
 
 // RouterHandler is a Handler that routes further. Where it is mounted, its public
 // routes become public routes of the router above, below the mount path.
-type RouterHandler interface { //nolint:revive // the name is Velaros's
+type RouterHandler interface {
 	Handler
 	RouteDescriptors() []*RouteDescriptor
 	Lookup(handler any) (*Pattern, bool)

@@ -150,6 +150,67 @@ func (a *answering) Send(_ context.Context, m router.Outgoing) error {
 	return nil
 }
 
+// TestRequestPassesTheTurnOn: also when the answer is there before anybody waits.
+func TestRequestPassesTheTurnOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r := newRouter(t, router.Config{})
+		r.Bind("/asks", func(ctx *router.Context) {
+			_, _ = ctx.Request("?")
+			time.Sleep(time.Millisecond)
+			tr.addf("asked")
+		})
+		r.Bind("/next", func(*router.Context) { tr.addf("next") })
+		transport := &prompt{conn: &conn{}}
+		transport.mu.Lock()
+		transport.socket = r.ServeSocket(router.SocketInfo{}, transport)
+		transport.mu.Unlock()
+		transport.socket.Deliver(router.MessageText, []byte(msg("/asks", "1", nil)))
+		transport.socket.Deliver(router.MessageText, []byte(msg("/next", "", nil)))
+		time.Sleep(time.Second)
+		transport.socket.End(1000, "", router.ClientCloseSource, true)
+		<-transport.socket.Done()
+		tr.is(t, "next", "asked")
+	})
+}
+
+// prompt is a transport whose client answers before Send returns.
+type prompt struct {
+	*conn
+	socket router.SocketHandler
+}
+
+func (p *prompt) Send(_ context.Context, m router.Outgoing) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.socket.Deliver(router.MessageText, []byte(msg("", m.ID, "yes")))
+	return nil
+}
+
+// TestLeftoversAreWatched: what a conversation leaves behind need not wait for a slow
+// handler longer than others do.
+func TestLeftoversAreWatched(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var tr trace
+		r := newRouter(t, router.Config{})
+		r.Bind("/c", func(ctx *router.Context) {
+			data, _ := ctx.Receive()
+			tr.addf("%s", data)
+			if string(data) == `"a"` {
+				_, _ = ctx.Receive()
+				time.Sleep(time.Millisecond)
+			}
+		})
+		r.Bind("/slow", func(ctx *router.Context) { <-ctx.Done() })
+		c := connect(t, r, router.SocketInfo{})
+		c.say(msg("/c", "1", "a"), msg("/slow", "", nil), msg("/c", "1", "b"), msg("/c", "1", "c"))
+		time.Sleep(2 * turnTimeout)
+		synctest.Wait()
+		tr.is(t, `"a"`, `"c"`)
+		c.hangUp()
+	})
+}
+
 // TestSlowClientKeepsOrder: while the client does not take its messages, a handler
 // that waits in Send keeps its turn, so answers stay in order.
 func TestSlowClientKeepsOrder(t *testing.T) {

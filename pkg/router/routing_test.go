@@ -78,9 +78,16 @@ func TestRouting(t *testing.T) {
 		}, "/b", nil},
 		{"Next a second time does nothing", func(r *router.Router) {
 			r.Use(func(ctx *router.Context) { ctx.Next(); ctx.Next() })
-			r.Bind("/a", note("1"))
-			r.Bind("/a", note("2"))
-		}, "/a", []string{"1", "2"}},
+			r.Bind("/a", func(ctx *router.Context) { _ = ctx.Send(router.Raw(`"1"`)) })
+			r.Bind("/a", note("never"))
+		}, "/a", []string{"1"}},
+		{"not in a mounted router either", func(r *router.Router) {
+			nested("/", func(sub *router.Router) {
+				sub.Use(func(ctx *router.Context) { ctx.Next(); ctx.Next() })
+				sub.Bind("/a", func(ctx *router.Context) { _ = ctx.Send(router.Raw(`"1"`)) })
+			})(r)
+			r.Bind("/a", note("never"))
+		}, "/a", []string{"1"}},
 		{"what follows Next runs afterwards", func(r *router.Router) {
 			r.Use(func(ctx *router.Context) { ctx.Next(); _ = ctx.Send(router.Raw(`"after"`)) })
 			r.Bind("/a", note("1"))
@@ -201,6 +208,13 @@ func TestRouting(t *testing.T) {
 				sub.Bind("/elsewhere", note("found"))
 			})(r)
 		}, "/a/y", []string{"found"}},
+		{"which is not taken for one below the mount path", func(r *router.Router) {
+			nested("/abc", func(sub *router.Router) {
+				sub.Use(func(ctx *router.Context) { ctx.SetMessagePath("/xyz/b"); ctx.Next() })
+				sub.Bind("/b", note("never"))
+				sub.Bind("/xyz/b", note("found"))
+			})(r)
+		}, "/abc/y", []string{"found"}},
 		{"a path with a slash at its end", func(r *router.Router) { r.Bind("/a", note("a")) }, "/a/", []string{"a"}},
 		{"a handler object", func(r *router.Router) { r.Bind("/a", object{new([]string)}, note("a")) }, "/a", []string{"a"}},
 		{"a HandlerFunc", func(r *router.Router) { r.Bind("/a", router.HandlerFunc(note("a"))) }, "/a", []string{"a"}},

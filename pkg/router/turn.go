@@ -55,7 +55,7 @@ func (s *socket) give(w *worker) {
 
 // release passes the turn on because its holder waits. mu is held.
 func (s *socket) release(w *worker, turn uint64) {
-	if turn != 0 && s.owner == w && s.turn == turn && s.opened {
+	if s.owner == w && s.turn == turn {
 		s.owner = nil
 		s.schedule()
 		s.settle()
@@ -123,7 +123,7 @@ func (s *socket) watch() {
 		return
 	}
 	timeout := s.config.TurnTimeout
-	if timeout < 0 || s.owner == nil || !s.opened {
+	if timeout < 0 || s.owner == nil {
 		return
 	}
 	s.after(timeout - (time.Since(clock) - s.since))

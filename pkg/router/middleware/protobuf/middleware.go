@@ -114,12 +114,13 @@ func metaEntry(entry []byte) (key string, value []byte, ok bool) {
 		}
 		field := entry[n : n+size]
 		entry = entry[n+size:]
-		switch {
-		case number == metaKey:
+		switch number {
+		case metaKey:
 			b, _ := protowire.ConsumeBytes(field)
 			key = string(b)
-		case number == metaValue:
+		case metaValue:
 			value, _ = protowire.ConsumeBytes(field)
+		default: // none that we know
 		}
 	}
 	return key, value, true
