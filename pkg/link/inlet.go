@@ -116,6 +116,9 @@ func (l *Link) takeBatch(h *header, body []byte, now time.Time) {
 	}
 }
 
+// keepReady is the most segments that a link keeps room for between datagrams.
+const keepReady = 32
+
 // deliver hands ready frames to the Handler. The caller holds recvMu, and not mu.
 func (l *Link) deliver() {
 	for _, g := range l.rcv.ready {
@@ -126,7 +129,9 @@ func (l *Link) deliver() {
 		}
 	}
 	clear(l.rcv.ready)
-	l.rcv.ready = l.rcv.ready[:0]
+	if l.rcv.ready = l.rcv.ready[:0]; cap(l.rcv.ready) > keepReady {
+		l.rcv.ready = nil
+	}
 }
 
 // reset ends the generation, starts generation gen and tells the Handler. Nothing

@@ -60,7 +60,9 @@ func (r *receiver) accept(g segment) outcome {
 		}
 		n++
 	}
-	if n > 0 {
+	if n == len(r.held) {
+		r.held = nil
+	} else if n > 0 {
 		r.held = slices.Delete(r.held, 0, n)
 	}
 	return outcome{fresh: g.count - dup, dup: dup}

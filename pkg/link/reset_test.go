@@ -211,6 +211,27 @@ func TestPeerResetsBeforeForgetIsCarriedOut(t *testing.T) {
 	w.expect(a, b, 1)
 }
 
+func TestForgetWhileAResetIsTold(t *testing.T) {
+	w, a, b := pair(t, Config{})
+	talk(w, a, b)
+	b.mesh.Forget(a.self)
+	b.mesh.tick(w.now)
+	a.send(b.self, 1)
+	a.onReset = func() {
+		a.onReset = nil
+		a.mesh.Forget(b.self)
+	}
+	w.exchange()
+	if err := a.mesh.To(b.self).SendControl(nil); !errors.Is(err, ErrReset) {
+		t.Errorf("SendControl before the second reset: %v, want ErrReset", err)
+	}
+	w.sleep(0)
+	a.wantResets(b, CausePeer, CauseForgotten)
+	if err := a.mesh.To(b.self).SendControl(nil); err != nil {
+		t.Errorf("SendControl after the second reset: %v", err)
+	}
+}
+
 // TestSupersededStaysSuperseded: nothing revives a link that was taken off the
 // mesh.
 func TestSupersededStaysSuperseded(t *testing.T) {

@@ -12,7 +12,7 @@ type ring struct {
 // minRing is the smallest buffer, and the largest that an idle ring keeps.
 const (
 	minRing  = 4 << 10
-	keepRing = 64 << 10
+	keepRing = 16 << 10
 )
 
 func (r *ring) len() int { return int(r.head - r.tail) }
@@ -88,6 +88,13 @@ func (r *ring) trim() {
 		r.buf = nil
 	}
 	r.peak = r.len()
+}
+
+// trim releases the buffer if the queue is empty.
+func (q *queue[T]) trim() {
+	if q.len() == 0 {
+		q.buf = nil
+	}
 }
 
 // queue is a first-in-first-out list with absolute indices.

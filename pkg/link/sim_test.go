@@ -43,6 +43,7 @@ type node struct {
 	sent     map[lifeKey][]string
 	received map[lifeKey][]string
 	resets   map[wire.Incarnation][]Reset
+	onReset  func() // called by Reset; may be nil
 }
 
 type lifeKey struct {
@@ -107,6 +108,9 @@ func (n *node) Reset(peer wire.Incarnation, r Reset) {
 		n.w.fatal("%v: a frame to %v was accepted before its reset was told: %v", n.self, peer, err)
 	}
 	n.resets[peer] = append(n.resets[peer], r)
+	if n.onReset != nil {
+		n.onReset()
+	}
 	if r.LastSent == 0 {
 		return
 	}

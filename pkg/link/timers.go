@@ -197,6 +197,7 @@ func (l *Link) tell(now time.Time) {
 func (l *Link) trim(now time.Time) {
 	if due(l.trimAt, now) {
 		l.snd.data.trim()
+		l.snd.batches.trim()
 		l.trimAt = time.Time{}
 	}
 	if l.trimAt.IsZero() && l.snd.data.large() {
