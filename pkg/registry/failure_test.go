@@ -99,8 +99,8 @@ func TestMissingLongEnough(t *testing.T) {
 func TestFrozenRedis(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{})
 	c := newCluster(t, connect(t, srv.URL()))
-	a, b := c.instance("a", chat), c.instance("b", chat)
-	impatient := func(cfg *Config) { cfg.PinTimeout = testTTL }
+	impatient := func(cfg *Config) { cfg.PinTimeout, cfg.CallTimeout = testTTL, testTTL/2 }
+	a, b := c.instance("a", chat, impatient), c.instance("b", chat, impatient)
 	g, h := c.gateway("g", impatient), c.gateway("h", impatient)
 	g.pin(t, 0, 10)
 	h.pin(t, 0, 10)

@@ -27,7 +27,7 @@ func newCluster(t testing.TB, client *redis.Client) *cluster {
 }
 
 // testTTL is short, so that the dead are found soon.
-const testTTL = 500 * time.Millisecond
+const testTTL = 800 * time.Millisecond
 
 // soon is long enough on a machine that is busy with something else. What has to be
 // on time is tested with the default times, see TestOnTime.
@@ -49,7 +49,7 @@ func (c *cluster) start(name string, change ...func(*Config)) *node {
 	n := &node{cause: map[Cause]int{}}
 	cfg := Config{
 		Client: c.client, Namespace: c.namespace, Self: inc(name, c.epoch),
-		LeaseTTL: testTTL, Tick: testTTL / 8, Poll: testTTL / 10, CallTimeout: testTTL / 2, PinTimeout: 20 * testTTL,
+		LeaseTTL: testTTL, Tick: testTTL / 8, Poll: testTTL / 10, CallTimeout: 2 * time.Second, PinTimeout: 20 * testTTL,
 		Hooks: Hooks{Joined: func(_ string, _ MemberKind, cause Cause, _ int) {
 			n.mu.Lock()
 			n.cause[cause]++

@@ -35,6 +35,7 @@ type lane struct {
 	next    string // the generation that is being written
 	todo    []pinned
 	beatDue bool
+	limit   int       // of a batch: smaller while exchanges fail, in case they are too long
 	unseen  time.Time // since when the view has not had the service; zero if it has
 	names   map[string]wire.Incarnation
 }
@@ -49,7 +50,7 @@ func newLane(r *Registry, service string) *lane {
 	return &lane{
 		r: r, service: service, keys: r.keys.service(service),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		set: newPinSet(), cancel: func() {}, cause: CauseJoin, names: map[string]wire.Incarnation{},
+		limit: r.cfg.Batch, set: newPinSet(), cancel: func() {}, cause: CauseJoin, names: map[string]wire.Incarnation{},
 	}
 }
 
@@ -171,18 +172,18 @@ func (l *lane) work(ctx context.Context, tick <-chan time.Time) error {
 			continue
 		}
 		l.mu.Lock()
-		doubtful := l.set.doubtful()
-		if !l.beatDue || doubtful { // doubts first, so that the beat can compare
-			batch = l.set.take(l.r.cfg.Batch, batch[:0])
-		}
+		batch = l.set.take(l.limit, batch[:0])
 		l.mu.Unlock()
-		switch {
-		case len(batch) > 0:
+		if len(batch) > 0 {
 			if err := l.send(ctx, batch); err != nil {
 				return err
 			}
-			batch = batch[:0]
-		case l.beatDue:
+		}
+		l.mu.Lock()
+		comparable := !l.set.doubtful()
+		l.mu.Unlock()
+		switch { // a batch and a beat take turns: neither can starve the other
+		case l.beatDue && l.joined && comparable:
 			if err := l.beat(ctx, true); err != nil {
 				return err
 			}
@@ -190,7 +191,7 @@ func (l *lane) work(ctx context.Context, tick <-chan time.Time) error {
 			if l.retire() {
 				return nil
 			}
-		default:
+		case len(batch) == 0:
 			return nil
 		}
 	}
@@ -224,8 +225,10 @@ func (l *lane) send(ctx context.Context, batch []operation) error {
 	}
 	if err != nil {
 		l.set.unknown(batch)
+		l.limit = max(l.limit/2, 1)
 		return err
 	}
+	l.limit = min(2*l.limit, l.r.cfg.Batch)
 	at := make([]wire.Incarnation, len(batch))
 	for n := range batch {
 		at[n] = l.instance(text(c.reply[n]))

@@ -125,10 +125,10 @@ func (r *Registry) lock(ctx context.Context) error {
 
 func (r *Registry) unlock() { <-r.membership }
 
-// persist runs f until it succeeds or fails for another reason than Redis, for a
+// persist runs f until it succeeds or fails for another reason than Redis, about a
 // LeaseTTL at most.
 func (r *Registry) persist(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTTL)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTTL+r.cfg.CallTimeout)
 	defer cancel()
 	for wait := firstBackoff; ; wait = nextBackoff(wait) {
 		err := f(ctx)
