@@ -65,7 +65,7 @@ func handshake(conn net.Conn, t *target) error {
 	if r.Buffered() > 0 {
 		return errors.New("the server spoke before the client did")
 	}
-	return nil
+	return conn.SetDeadline(time.Time{})
 }
 
 // phase is what the clients of a run shall do.
