@@ -179,17 +179,11 @@ func TestServeHTTPRefuses(t *testing.T) {
 }
 
 func TestServeHTTPEnds(t *testing.T) {
-	r := newRouter(t, router.Config{WriteTimeout: 50 * time.Millisecond})
+	r := newRouter(t, router.Config{})
 	r.SetMaxReadMessageSize(1000)
 	r.SetPingInterval(20 * time.Millisecond)
-	r.SetPingTimeout(50 * time.Millisecond)
+	r.SetPingTimeout(patience)
 	r.Bind("/kick", func(ctx *router.Context) { ctx.CloseWithStatus(router.StatusPolicyViolation, "kicked") })
-	r.Bind("/flood", func(ctx *router.Context) {
-		var err error
-		for err == nil {
-			err = ctx.Send(strings.Repeat("x", 1<<16))
-		}
-	})
 	url, ends := serve(t, r)
 
 	t.Run("handler closes", func(t *testing.T) {
@@ -230,6 +224,7 @@ func TestServeHTTPEnds(t *testing.T) {
 		}
 	})
 	t.Run("client answers no pings", func(t *testing.T) {
+		r.SetPingTimeout(50 * time.Millisecond)
 		ws := dial(t, url, nil)
 		ws.SetPingHandler(func(string) error { return nil })
 		go func() { _, _, _ = ws.ReadMessage() }()
@@ -238,6 +233,8 @@ func TestServeHTTPEnds(t *testing.T) {
 		}
 	})
 	t.Run("client lives by its pongs", func(t *testing.T) {
+		r.SetPingInterval(200 * time.Millisecond)
+		r.SetPingTimeout(time.Second)
 		ws := dial(t, url, nil)
 		pings := make(chan struct{}, 100)
 		answer := ws.PingHandler()
@@ -252,7 +249,14 @@ func TestServeHTTPEnds(t *testing.T) {
 		wait(t, ends)
 	})
 	t.Run("client reads nothing", func(t *testing.T) {
-		r.SetPingInterval(0)
+		r := newRouter(t, router.Config{WriteTimeout: 50 * time.Millisecond, PingInterval: -1})
+		r.Bind("/flood", func(ctx *router.Context) {
+			var err error
+			for err == nil {
+				err = ctx.Send(strings.Repeat("x", 1<<16))
+			}
+		})
+		url, ends := serve(t, r)
 		ws := dial(t, url, nil)
 		_ = ws.WriteMessage(websocket.TextMessage, []byte(msg("/flood", "", nil)))
 		if got := wait(t, ends); got != (ended{1008, "slow_consumer", router.ServerCloseSource}) {
