@@ -20,21 +20,21 @@ func TestDatagramsArriveInOrder(t *testing.T) {
 		in, _ := subscribe(t, b, ch)
 		inboxes, outboxes = append(inboxes, in), append(outboxes, newOutbox(t, b, ch))
 	}
-	var want []string
+	datagram := func(source, n int) string { return fmt.Sprintf("%d/%d:%s", source, n, strings.Repeat("x", n*17)) }
 	for n := range datagrams {
-		d := fmt.Sprintf("%d:%s", n, strings.Repeat("x", n*17))
-		want = append(want, d)
-		for _, o := range outboxes {
-			o.send(d)
+		for i, o := range outboxes {
+			o.send(datagram(i, n))
 		}
 	}
 	for i, in := range inboxes {
 		eventually(t, "all arrived", func() bool { return len(in.all()) == datagrams })
-		if !slices.Equal(in.all(), want) {
-			t.Errorf("channel %d: got other datagrams or another order", i)
+		for n, got := range in.all() {
+			if got != datagram(i, n) {
+				t.Fatalf("datagram %d of source %d is %.10q", n, i, got)
+			}
 		}
 		if got := outboxes[i].done(); len(got) != datagrams || slices.ContainsFunc(got, func(n int64) bool { return n != 1 }) {
-			t.Errorf("channel %d: outcomes %v, want %d times 1", i, got, datagrams)
+			t.Errorf("source %d: outcomes %v, want %d times 1", i, got, datagrams)
 		}
 	}
 }

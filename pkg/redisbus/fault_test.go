@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -232,6 +233,57 @@ func TestCanaryNoticesTwoServers(t *testing.T) {
 	if b.Healthy() {
 		t.Error("healthy although the halves reach different servers")
 	}
+}
+
+// switchboard connects each caller to the server that choose picks, and returns its
+// own address. choose gets the number of calls before.
+func switchboard(t *testing.T, choose func(n int) *redistest.Server) (url string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		for n := 0; ; n++ {
+			caller, err := l.Accept()
+			if err != nil {
+				return
+			}
+			callee, err := net.Dial("unix", parse(t, choose(n).URL()).addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, way := range [][2]net.Conn{{caller, callee}, {callee, caller}} {
+				calls.Go(func() {
+					_, _ = io.Copy(way[0], way[1])
+					_, _ = caller.Close(), callee.Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); calls.Wait() })
+	return "redis://" + l.Addr().String()
+}
+
+// TestCanaryReplacesTheWriter: the writer is connected to a server that was demoted,
+// and finds the right one when it connects again.
+func TestCanaryReplacesTheWriter(t *testing.T) {
+	right, wrong := server(t), server(t)
+	via := switchboard(t, func(n int) *redistest.Server {
+		if n == 0 {
+			return wrong
+		}
+		return right
+	})
+	var lost losses
+	cfg := quick(t, right.URL())
+	cfg.Hooks.SubscriptionLost = lost.add
+	b, err := New(cfg)
+	must(t, err)
+	b.lanes[0].pub.top = parse(t, via)
+	run(t, b)
+	subscribe(t, b, "ch")
+	eventually(t, "the canary is missed", func() bool { return lost.has(LossCanary) })
+	eventually(t, "healthy", b.Healthy)
 }
 
 // doorman accepts connections, closes them at once, and counts them.
