@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/boreas-ws/boreas/pkg/wire"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // drawDatagram makes a header that a link could send, and a body for it.

@@ -8,10 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/link/linktest"
 	"github.com/boreas-ws/boreas/pkg/wire"
-	"github.com/google/go-cmp/cmp"
 )
 
 // TestLoopback: frames to oneself keep order, respect the window and skip the bus.

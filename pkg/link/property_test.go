@@ -4,8 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boreas-ws/boreas/pkg/wire"
 	"pgregory.net/rapid"
+
+	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // small windows and batches make the interesting cases frequent.

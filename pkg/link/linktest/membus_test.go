@@ -3,9 +3,10 @@ package linktest_test
 import (
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/link/linktest"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
