@@ -82,13 +82,23 @@ const maxPinTries = 3
 var errInstanceGone = errors.New("the instance was gone before the socket was opened on it")
 
 // bind pins the socket to an instance of a service and opens the stream to it.
-// Only the read loop calls it, which then waits.
+// Only the read loop calls it, and waits.
+//
+// The work is done by another goroutine because it needs a deeper stack than any
+// message after it: the stack of the read loop, of which there is one for each
+// socket, would grow and could not shrink again.
 func (c *conn) bind(to *target) error {
 	c.held.Store(true)
-	defer func() {
-		c.held.Store(false)
-		c.alive()
-	}()
+	done := make(chan error)
+	go func() { done <- c.search(to) }()
+	err := <-done
+	c.held.Store(false)
+	c.alive()
+	return err
+}
+
+// search tries instances until the socket is bound to one.
+func (c *conn) search(to *target) error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(c.ctx, c.g.cfg.PinTimeout)
 	defer cancel()
