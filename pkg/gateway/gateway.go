@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -173,7 +172,7 @@ func (g *Gateway) add(c *conn) {
 	now := g.state
 	g.mu.Unlock()
 	g.hooks.SocketOpened()
-	g.wheel.plan(c, ticks(1+rand.Uint32N(uint32(max(g.pingTicks, 1)))))
+	g.wheel.plan(c, jitter(g.pingTicks))
 	switch now { // admit let it in before
 	case draining:
 		c.finish(causeDrain.ending())
