@@ -48,7 +48,7 @@ func (in *inbox) Datagram(b []byte) {
 
 // Gap asks all peers what they sent in the meantime.
 func (in *inbox) Gap() {
-	for _, l := range (*Mesh)(in).links() {
+	for _, l := range (*Mesh)(in).Links() {
 		l.mu.Lock()
 		l.askDue = l.askDue || !l.over && !l.local && l.touched()
 		l.unlock()

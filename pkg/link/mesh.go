@@ -220,7 +220,7 @@ func (m *Mesh) Forget(peer wire.Incarnation) {
 // Flush waits until everything that was sent before the call is acknowledged or
 // lost to a reset. The error is [ErrClosed] or the cause of ctx's end.
 func (m *Mesh) Flush(ctx context.Context) error {
-	for _, l := range append(m.links(), m.self) {
+	for _, l := range append(m.Links(), m.self) {
 		flushed := l.flushed()
 		if flushed == nil {
 			continue
@@ -236,8 +236,8 @@ func (m *Mesh) Flush(ctx context.Context) error {
 	return nil
 }
 
-// links returns all links but the loopback.
-func (m *Mesh) links() []*Link {
+// Links returns all links but the loopback, forgotten ones included.
+func (m *Mesh) Links() []*Link {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return slices.Collect(maps.Values(m.peers))

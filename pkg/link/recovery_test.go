@@ -227,7 +227,7 @@ func TestIdleLinksNeedNoTimer(t *testing.T) {
 		if next := n.mesh.tick(w.now); !next.IsZero() || len(n.mesh.timers.active) > 0 {
 			t.Errorf("%v: a timer runs on an idle link", n.self)
 		}
-		for _, l := range n.mesh.links() {
+		for _, l := range n.mesh.Links() {
 			if size := len(l.snd.data.buf); size > keepRing {
 				t.Errorf("%v: an idle link keeps a buffer of %d bytes", n.self, size)
 			}

@@ -210,7 +210,7 @@ func (w *world) deliver(i int, keep bool) {
 // checkWindow runs f and checks that memory is bounded afterwards.
 func (n *node) checkWindow(f func()) {
 	f()
-	for _, l := range n.mesh.links() {
+	for _, l := range n.mesh.Links() {
 		if l.rcv.bytes > n.mesh.limits.windowBytes {
 			n.w.fatal("%v holds %d bytes out of order", n.self, l.rcv.bytes)
 		}
