@@ -64,6 +64,7 @@ func (s *socket) release(w *worker, turn uint64) {
 
 // work handles messages until it is another worker's turn or there are none.
 func (w *worker) work() {
+	growStack(0)
 	defer w.leave()
 	for {
 		m, ok := w.take()
@@ -72,6 +73,19 @@ func (w *worker) work() {
 		}
 		w.handle(m)
 	}
+}
+
+// stackNeeded is what the handlers of a small message take of a stack, in bytes.
+const stackNeeded = 6 << 10
+
+// growStack grows the stack of a fresh goroutine while there is next to nothing on
+// it that would have to be moved. Growing it step by step below the handlers took a
+// third of the CPU time of a lone message, and half of one that is decoded.
+//
+//go:noinline
+func growStack(i int) byte {
+	var room [stackNeeded]byte
+	return room[i]
 }
 
 // take returns the next message if it is, or can be, this worker's turn.
