@@ -253,13 +253,6 @@ func (c *client) awaitClosed() {
 	c.await("Closed", func() bool { return c.closed > 0 })
 }
 
-// received counts the messages so far.
-func (c *client) received() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.data)
-}
-
 // poll waits until cond is true.
 func poll(tb testing.TB, what string, cond func() bool) {
 	tb.Helper()

@@ -20,12 +20,12 @@ import (
 // copy; one that does not must not hold whole batches for a few bytes of each.
 const copyAbove = 4 << 10
 
-// The phases of a socket. Each happens at most once, in this order; leaving may be
-// skipped.
+// The phases of a socket, in this order; each but the last may be skipped.
 const (
-	open    = iota
-	leaving // the gateway was asked to end the stream
-	ended   // the handler was told: UseClose runs, once
+	open      = iota
+	releasing // the gateway was asked to take the socket back
+	closing   // the gateway was asked to close the client's connection
+	ended     // the handler was told: UseClose runs, once
 )
 
 // stream is the part of a *backplane.Stream that a socket uses.
@@ -92,9 +92,7 @@ func (k *socket) Send(ctx context.Context, m router.Outgoing) error {
 // Close implements router.Conn: a handler wants the client's connection closed.
 // The gateway answers with a Close of its own, which ends the socket.
 func (k *socket) Close(status router.Status, reason string) {
-	k.leave(func() error {
-		return k.stream.SendClose(wire.Close{Status: status, Reason: reason, Source: wire.SourceServer})
-	})
+	k.askToClose(wire.Close{Status: status, Reason: reason, Source: wire.SourceServer})
 	k.sending.end(router.ErrSocketClosed)
 }
 
@@ -169,7 +167,7 @@ func (k *socket) deliver(d wire.Data) {
 // violation closes the stream of a gateway that does not keep to the protocol.
 func (k *socket) violation(v Violation, cause error) {
 	c := wire.Close{Status: wire.CloseInternal, Reason: string(v), Source: wire.SourceServer}
-	k.leave(func() error { return k.stream.SendClose(c) })
+	k.askToClose(c)
 	if !k.end(c) {
 		return // what comes after the end does not matter any more
 	}
@@ -193,30 +191,31 @@ func (k *socket) Reset(link.Reset) {
 // the socket back, or to close the client's connection once what is under way has
 // been answered.
 func (k *socket) depart() {
-	k.leave(func() error {
-		if k.service.cfg.OnInstanceLoss == registry.PolicyRepin {
-			return k.stream.SendRelease()
-		}
-		return k.stream.SendClose(wire.Close{
-			Status: wire.CloseRestart, Reason: restartReason, Source: wire.SourceServer, Finish: true,
-		})
-	})
+	if k.service.cfg.OnInstanceLoss == registry.PolicyRepin {
+		k.ask(releasing, k.stream.SendRelease)
+		return
+	}
+	k.askToClose(wire.Close{Status: wire.CloseRestart, Reason: restartReason, Source: wire.SourceServer, Finish: true})
 }
 
-// leave sends one request to end the stream, unless one was sent or it has ended.
-func (k *socket) leave(send func() error) {
+func (k *socket) askToClose(c wire.Close) {
+	k.ask(closing, func() error { return k.stream.SendClose(c) })
+}
+
+// ask sends a request to end the stream, unless it was sent or is of no use.
+func (k *socket) ask(next int, send func() error) {
 	k.mu.Lock()
-	first := k.phase == open
-	if first {
-		k.phase = leaving
+	late := k.phase >= next
+	if !late {
+		k.phase = next
 	}
 	k.mu.Unlock()
-	if !first {
+	if late {
 		return
 	}
 	if err := send(); err != nil {
 		// The link broke, so Reset follows and ends the socket.
-		k.service.log.Debug("close not sent: the link broke", "socket", k.id, "error", err)
+		k.service.log.Debug("request to end the stream not sent", "socket", k.id, "error", err)
 	}
 }
 

@@ -221,17 +221,17 @@ func (g *stage) checkEnding(ctx context.Context) error {
 
 // checkEnded looks at a socket that has come to rest.
 func (g *stage) checkEnded(chosen []string) error {
-	asked := g.tape.count(wire.KindClose) + g.tape.count(wire.KindRelease)
-	if asked > 1 {
-		return fmt.Errorf("the gateway was asked %d times to end the stream: %v", asked, g.tape.kinds)
+	closes, releases := g.tape.count(wire.KindClose), g.tape.count(wire.KindRelease)
+	if closes > 1 || releases > 1 {
+		return fmt.Errorf("the gateway was asked more than once to end the stream: %v", g.tape.kinds)
 	}
 	only := func(names ...string) bool {
 		return !slices.ContainsFunc(chosen, func(n string) bool { return !slices.Contains(names, n) })
 	}
 	if only("handler closes", "service stops") {
 		// The gateway has not answered yet: nothing has ended.
-		if asked != 1 || g.actor.ended() != nil || len(g.closed) != 0 {
-			return fmt.Errorf("asked %d times, ended: %v", asked, g.actor.ended())
+		if closes+releases == 0 || g.actor.ended() != nil || len(g.closed) != 0 {
+			return fmt.Errorf("sent %v, ended: %v", g.tape.kinds, g.actor.ended())
 		}
 		return nil
 	}
@@ -262,7 +262,7 @@ func (g *stage) checkEnded(chosen []string) error {
 		return errors.New("handlers were left to finish what nobody waits for")
 	}
 	if err := g.Send(context.Background(), router.Outgoing{}); !errors.Is(err, router.ErrSocketClosed) {
-		return fmt.Errorf("Send after the end: %v", err)
+		return fmt.Errorf("Send after the end gave another error: %w", err)
 	}
 	return nil
 }
@@ -298,6 +298,16 @@ func TestDepartFollowsThePolicy(t *testing.T) {
 	want := wire.Close{Status: 1012, Reason: "service restart", Source: wire.SourceServer, Finish: true}
 	if !slices.Equal(g.tape.closes, []wire.Close{want}) {
 		t.Errorf("close sent %+v, want %+v", g.tape.closes, want)
+	}
+}
+
+// TestHandlerClosesWhileHandedBack: the socket must not live on elsewhere.
+func TestHandlerClosesWhileHandedBack(t *testing.T) {
+	g := newStage(registry.PolicyRepin)
+	g.depart()
+	g.Close(4000, "enough")
+	if want := []wire.Kind{wire.KindRelease, wire.KindClose}; !slices.Equal(g.tape.kinds, want) {
+		t.Errorf("sent %v, want %v", g.tape.kinds, want)
 	}
 }
 
