@@ -27,6 +27,8 @@ type client struct {
 	next   int         // number of the next message
 	expect int         // number of the next reply
 
+	patience time.Duration // how long to wait for bytes; 0: for ever
+
 	done      atomic.Int64 // round trips so far
 	latencies []time.Duration
 }
@@ -38,13 +40,15 @@ func dial(ctx context.Context, t *target) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := handshake(conn, t); err != nil {
+	c := &client{conn: conn, in: make([]byte, 0, 4096), patience: ioTimeout}
+	if err := c.handshake(t); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", t.name, err), conn.Close())
 	}
-	return &client{conn: conn, in: make([]byte, 0, 4096)}, nil
+	return c, nil
 }
 
-func handshake(conn net.Conn, t *target) error {
+func (c *client) handshake(t *target) error {
+	conn := c.conn
 	if err := conn.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
 		return err
 	}
@@ -62,9 +66,11 @@ func handshake(conn net.Conn, t *target) error {
 		_ = resp.Body.Close()
 		return fmt.Errorf("handshake: %s: %s", resp.Status, body)
 	}
-	if r.Buffered() > 0 {
-		return errors.New("the server spoke before the client did")
+	early, err := r.Peek(r.Buffered()) // such as a ping
+	if err != nil {
+		return err
 	}
+	c.in = append(c.in, early...)
 	return conn.SetDeadline(time.Time{})
 }
 
@@ -130,7 +136,11 @@ func (c *client) receive(record bool) (replies int, err error) {
 	if len(c.in) == cap(c.in) {
 		c.in = append(c.in, 0)[:len(c.in)]
 	}
-	if err := c.conn.SetReadDeadline(time.Now().Add(ioTimeout)); err != nil {
+	var deadline time.Time
+	if c.patience > 0 {
+		deadline = time.Now().Add(c.patience)
+	}
+	if err := c.conn.SetReadDeadline(deadline); err != nil {
 		return 0, err
 	}
 	n, err := c.conn.Read(c.in[len(c.in):cap(c.in)])

@@ -57,7 +57,7 @@ func idle(ctx context.Context, s *stack, n int, interval time.Duration) ([]Footp
 		return nil, err
 	}
 	all = append(all, f[0]) // the service knows nothing of them
-	if err := h.each(func(_ int, c *client) error { return c.roundTrip() }); err != nil {
+	if err := h.pin(ctx); err != nil {
 		return nil, err
 	}
 	if f, err = h.footprints(ctx, "boreas, pinned"); err != nil {
@@ -72,11 +72,12 @@ type hold struct {
 	t        *target
 	interval time.Duration // between two readings of memory
 	clients  []*client
+	replies  chan struct{}
 	before   map[int]int64 // resident set by process id, without sockets
 }
 
 func newHold(t *target, n int, interval time.Duration) *hold {
-	return &hold{t: t, interval: interval, clients: make([]*client, n), before: make(map[int]int64)}
+	return &hold{t: t, interval: interval, clients: make([]*client, n), replies: make(chan struct{}, n), before: make(map[int]int64)}
 }
 
 func (h *hold) open(ctx context.Context) error {
@@ -87,10 +88,49 @@ func (h *hold) open(ctx context.Context) error {
 		}
 		h.before[p.pid] = rss
 	}
-	return h.each(func(i int, _ *client) (err error) {
-		h.clients[i], err = dial(ctx, h.t)
-		return err
+	return h.each(func(i int, _ *client) error {
+		c, err := dial(ctx, h.t)
+		if err != nil {
+			return err
+		}
+		c.patience = 0
+		c.sent = make([]time.Time, 1)
+		h.clients[i] = c
+		go h.read(c)
+		return nil
 	})
+}
+
+// read answers pings and counts replies until the socket is closed.
+func (h *hold) read(c *client) {
+	for {
+		n, err := c.receive(false)
+		if err != nil {
+			return // a socket that is missing shows when it does not reply
+		}
+		for range n {
+			h.replies <- struct{}{}
+		}
+	}
+}
+
+// pin sends one message on each socket and waits for the replies.
+func (h *hold) pin(ctx context.Context) error {
+	if err := h.each(func(_ int, c *client) error { return c.send(1) }); err != nil {
+		return err
+	}
+	timeout := time.NewTimer(ioTimeout)
+	defer timeout.Stop()
+	for i := range h.clients {
+		select {
+		case <-h.replies:
+		case <-timeout.C:
+			return fmt.Errorf("%s: only %d of %d sockets got their reply", h.t.name, i, len(h.clients))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (h *hold) close() {
