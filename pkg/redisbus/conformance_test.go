@@ -31,10 +31,9 @@ func TestConformance(t *testing.T) {
 	var nodes atomic.Int64
 	linktest.Run(t, linktest.Harness{
 		New: func(t *testing.T) link.Bus {
-			return start(t, Config{
-				Topology: parse(t, srv.URL()), Logger: testLogger(t),
-				Node: wire.NodeID(fmt.Sprint("bus-", nodes.Add(1))),
-			})
+			cfg := calm(t, srv.URL())
+			cfg.Node = wire.NodeID(fmt.Sprint("bus-", nodes.Add(1)))
+			return start(t, cfg)
 		},
 		Interrupt: func(b link.Bus) { interrupt(t, srv, b.(*Bus)) },
 	})

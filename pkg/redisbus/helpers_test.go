@@ -59,6 +59,15 @@ func quick(t testing.TB, url string) Config {
 	}
 }
 
+// calm is a configuration that takes no stall of a busy machine for an outage, for
+// tests in which nothing may be lost.
+func calm(t testing.TB, url string) Config {
+	return Config{
+		Topology: parse(t, url), Node: "n1", Logger: testLogger(t),
+		SilenceLimit: time.Minute, CanaryEvery: 20 * time.Millisecond,
+	}
+}
+
 // start runs a bus until the test ends.
 func start(t testing.TB, cfg Config) *Bus {
 	t.Helper()

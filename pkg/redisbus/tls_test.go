@@ -57,7 +57,7 @@ func TestTLS(t *testing.T) {
 	}})
 	base := fmt.Sprintf("rediss://:s3cret@127.0.0.1:%d/?tls_cert=%s&tls_key=%s", port, clientCert, clientKey)
 
-	b := start(t, quick(t, base+"&tls_server_name=redis.test&tls_ca="+cert))
+	b := start(t, calm(t, base+"&tls_server_name=redis.test&tls_ca="+cert))
 	in, _ := subscribe(t, b, "ch")
 	newOutbox(t, b, "ch").send("hello")
 	eventually(t, "delivered", func() bool { return slices.Equal(in.all(), []string{"hello"}) })
