@@ -29,11 +29,13 @@ type cli struct {
 	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Least severe log level that is written: debug, info, warn or error."`
 	LogFormat string `enum:"text,json" default:"text" help:"Form of log lines on standard error: text or json."`
 
-	Dev         devCmd         `cmd:"" help:"Run a whole system on this machine: gateways, chat service, a page to try it."`
-	Gateway     gatewayCmd     `cmd:"" help:"Run a gateway: accept WebSocket clients and route their messages to services."`
-	Healthcheck healthcheckCmd `cmd:"" help:"Ask a gateway on this machine whether it is ready; exit status 0 says yes."`
-	Config      configCmd      `cmd:"" help:"Print the settings that the gateway command would run with, and where each comes from."`
-	Version     versionCmd     `cmd:"" help:"Print the version of this program."`
+	Dev           devCmd           `cmd:"" help:"Run a whole system on this machine: gateways, chat service, a page to try it."`
+	Gateway       gatewayCmd       `cmd:"" help:"Run a gateway: accept WebSocket clients and route their messages to services."`
+	Healthcheck   healthcheckCmd   `cmd:"" help:"Ask a gateway on this machine whether it is ready; exit status 0 says yes."`
+	Config        configCmd        `cmd:"" help:"Print the settings that the gateway command would run with, and where each comes from."`
+	Chaos         chaosCmd         `cmd:"" help:"Break Redis, nodes and networks under load, and check that nothing is lost, doubled or reordered."`
+	ChaosInstance chaosInstanceCmd `cmd:"" hidden:""`
+	Version       versionCmd       `cmd:"" help:"Print the version of this program."`
 }
 
 // process is what a subcommand's Run gets: its surroundings.

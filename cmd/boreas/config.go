@@ -86,13 +86,16 @@ func writeExample(w io.Writer, app *kong.Application) error {
 	return err
 }
 
-// exampleOrder puts the gateway first: it is what one runs with such a file.
+// exampleOrder puts the gateway first: it is what one runs with such a file. Hidden
+// commands have no settings.
 func exampleOrder(app *kong.Application) []*kong.Node {
 	var first, rest []*kong.Node
 	for _, command := range app.Children {
-		if command.Name == "gateway" {
+		switch {
+		case command.Hidden:
+		case command.Name == "gateway":
 			first = append(first, command)
-		} else {
+		default:
 			rest = append(rest, command)
 		}
 	}

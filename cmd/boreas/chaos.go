@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/boreas-ws/boreas/test/chaos"
+	"github.com/boreas-ws/boreas/test/cluster"
+	"github.com/boreas-ws/boreas/test/probe"
+)
+
+// chaosCmd injects faults into a system of its own.
+type chaosCmd struct {
+	Seed     uint64        `help:"Determines the schedule: the same seed repeats a run. Default: the time." novar:"true"`
+	Faults   []int         `placeholder:"N,..." help:"Numbers of the faults to inject. Default: all." novar:"true"`
+	List     bool          `help:"List the faults instead." novar:"true"`
+	Rounds   int           `default:"3" help:"How often each fault is injected." novar:"true"`
+	Duration time.Duration `default:"0s" help:"Afterwards, how long to inject random ones of the faults." novar:"true"`
+	Sessions int           `default:"24" help:"How many clients there are." novar:"true"`
+	Markdown bool          `help:"Print the table as Markdown." novar:"true"`
+}
+
+var errChaos = errors.New("at least one oracle found a violation")
+
+func (c *chaosCmd) Run(p *process) error {
+	if c.List {
+		for _, f := range chaos.Faults() {
+			fmt.Fprintf(p.stdout, "%2d  %-10s  %s\n", f.Number, f.Backend, f.Name)
+		}
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if c.Seed == 0 {
+		c.Seed = uint64(time.Now().UnixNano())
+	}
+	fmt.Fprintln(p.stdout, "seed", c.Seed)
+	report, err := chaos.Run(p.ctx, chaos.Config{
+		Programs: cluster.Programs{Boreas: self, Probe: []string{self, "chaos-instance"}},
+		Seed:     c.Seed, Faults: c.Faults, Rounds: c.Rounds, Mixed: c.Duration, Sessions: c.Sessions, Logger: p.logger,
+	})
+	if err != nil {
+		return err
+	}
+	write := report.WriteTable
+	if c.Markdown {
+		write = report.WriteMarkdown
+	}
+	if err := write(p.stdout); err != nil {
+		return err
+	}
+	if !report.OK() {
+		return errChaos
+	}
+	return nil
+}
+
+// chaosInstanceCmd is a service instance that the chaos command starts.
+type chaosInstanceCmd struct {
+	probe.Options `embed:""`
+}
+
+func (c *chaosInstanceCmd) Run(p *process) error {
+	return probe.Run(p.ctx, c.Options, p.stdout, p.logger)
+}

@@ -1,0 +1,192 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/boreas-ws/boreas/test/cluster"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A short, seeded run of the faults that take little time.
+func TestShortRun(t *testing.T) {
+	programs, err := cluster.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Run(t.Context(), Config{
+		Programs: programs, Seed: 1, Rounds: 1, Sessions: 12,
+		Faults: []int{1, 2, 3, 6, 7, 8, 10, 11, 20, 22, 26, 28, 29},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table bytes.Buffer
+	if err := report.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + table.String())
+	if !report.OK() {
+		t.Error("a promise was broken")
+	}
+}
+
+func TestSequence(t *testing.T) {
+	cases := []struct {
+		name                        string
+		numbers                     []int
+		lost, duplicated, reordered int
+	}{
+		{"in order", []int{1, 2, 3}, 0, 0, 0},
+		{"gap", []int{1, 4}, 2, 0, 0},
+		{"repeated", []int{1, 2, 2, 1}, 0, 2, 0},
+		{"late", []int{1, 3, 2, 4}, 0, 0, 1},
+		{"late and repeated", []int{2, 1, 1}, 0, 1, 1},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			var s sequence
+			for _, n := range tc.numbers {
+				s.take(n)
+			}
+			if len(s.missing) != tc.lost || s.duplicated != tc.duplicated || s.reordered != tc.reordered {
+				t.Errorf("%v: lost %d, duplicated %d, reordered %d", tc.numbers, len(s.missing), s.duplicated, s.reordered)
+			}
+		})
+	}
+}
+
+// Every kind of damage turns a report's verdict.
+func TestReportFails(t *testing.T) {
+	good := func() Row { return Row{Injected: 1, Recoveries: []time.Duration{time.Second}} }
+	if row := good(); !row.OK() {
+		t.Fatal("a row without damage fails")
+	}
+	cases := map[string]func(*Row){
+		"lost":             func(r *Row) { r.judge(verdict{lost: 1}) },
+		"duplicated":       func(r *Row) { r.judge(verdict{duplicated: 1}) },
+		"reordered":        func(r *Row) { r.judge(verdict{reordered: 1}) },
+		"unexplained":      func(r *Row) { r.judge(verdict{closed: true, code: killed}) },
+		"broken":           func(r *Row) { r.judge(verdict{broken: []string{"internal: oops"}}) },
+		"refused":          func(r *Row) { r.judge(verdict{closed: true, refused: "no_route"}) },
+		"slow":             func(r *Row) { r.Recoveries = append(r.Recoveries, MaxRecovery+1) },
+		"never injected":   func(r *Row) { r.Injected = 0 },
+		"registry or node": func(r *Row) { r.Problems = append(r.Problems, "wrong") },
+	}
+	for name, damage := range cases {
+		row := good()
+		if damage(&row); row.OK() {
+			t.Errorf("%s: the row is OK", name)
+		}
+	}
+	row := Row{Fault: Fault{codes: []int{killed}}, Injected: 1}
+	if row.judge(verdict{closed: true, code: killed}); !row.OK() {
+		t.Error("a close that the fault explains counts")
+	}
+}
+
+func TestProxyWeather(t *testing.T) {
+	echo, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		c, err := echo.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(c, c)
+		_ = c.Close()
+	}()
+	p, err := NewProxy("tcp", echo.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = c.Close()
+		p.Close()
+		_ = echo.Close()
+		<-served
+	}()
+	exchange := func(what string, within time.Duration) error {
+		if err := c.SetDeadline(time.Now().Add(within)); err != nil {
+			return err
+		}
+		if what != "" {
+			if _, err := io.WriteString(c, what); err != nil {
+				return err
+			}
+		}
+		got := make([]byte, 5)
+		if _, err := io.ReadFull(c, got); err != nil {
+			return err
+		}
+		if string(got) != "hello" {
+			return fmt.Errorf("got %q", got)
+		}
+		return nil
+	}
+	for name, w := range map[string]Weather{
+		"fair": {}, "delay": {Delay: 50 * time.Millisecond, Jitter: time.Millisecond}, "trickle": {Trickle: true},
+	} {
+		p.Set(w)
+		start := time.Now()
+		if err := exchange("hello", 5*time.Second); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(start); took < 2*w.Delay {
+			t.Errorf("%s: took %v", name, took)
+		}
+	}
+	for name, w := range map[string]Weather{"up": {HoldUp: true}, "down": {HoldDown: true}} {
+		p.Set(w)
+		if err := exchange("hello", 100*time.Millisecond); !os.IsTimeout(err) {
+			t.Errorf("hold %s: %v; want nothing to come", name, err)
+		}
+		p.Set(Weather{})
+		if err := exchange("", 5*time.Second); err != nil {
+			t.Errorf("hold %s, then fair: %v; want what was held", name, err)
+		}
+	}
+}
+
+// Each fault has a number and a name of its own.
+func TestFaultsAreDistinct(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range Faults() {
+		for _, key := range []string{fmt.Sprint(f.Number), f.Name} {
+			if seen[key] || key == "" {
+				t.Errorf("fault %d %q is listed twice", f.Number, f.Name)
+			}
+			seen[key] = true
+		}
+	}
+	if _, err := (Config{Faults: []int{99}}).pick(); err == nil || !strings.Contains(err.Error(), "99") {
+		t.Errorf("an unknown fault: %v", err)
+	}
+	if pause(canceled(), time.Hour) {
+		t.Error("pause ignores its context")
+	}
+}
+
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}

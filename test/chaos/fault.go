@@ -1,0 +1,221 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Fault is one way in which things break.
+type Fault struct {
+	Number int
+	Name   string
+	// Backend is the kind of Redis that it is injected into.
+	Backend string
+	// args are options of redis-server.
+	args []string
+	// codes are the close codes with which sessions may end because of it.
+	codes []int
+	// node is true if a node is lost: its sessions recover when its lease has ended.
+	node bool
+	// inject does it, and returns when it is over: when Redis can be reached again,
+	// or the node is back.
+	inject func(ctx context.Context, e *experiment) error
+}
+
+// The backends.
+const (
+	Standalone = "standalone"
+)
+
+const (
+	killed   = websocket.CloseAbnormalClosure // the connection broke
+	restarts = websocket.CloseServiceRestart  // the gateway or the instance says goodbye
+)
+
+// experiment is what a fault has to work with.
+type experiment struct {
+	*system
+	crowd *crowd
+	rand  *rand.Rand
+}
+
+// between returns a random time.
+func (e *experiment) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(e.rand.Int64N(int64(most-least)))
+}
+
+// redis is the standalone Redis.
+func (e *experiment) redis() *standalone { return e.backend.(*standalone) }
+
+// do sends Redis a command.
+func (e *experiment) do(ctx context.Context, args ...any) error {
+	if err := e.backend.client().Do(ctx, args...).Err(); err != nil {
+		return fmt.Errorf("%v: %w", args, err)
+	}
+	return nil
+}
+
+// every repeats a command a few times.
+func (e *experiment) every(ctx context.Context, interval time.Duration, times int, args ...any) error {
+	for range times {
+		if err := e.do(ctx, args...); err != nil {
+			return err
+		}
+		if !pause(ctx, interval) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Faults lists all faults.
+func Faults() []Fault {
+	return slices.Concat(redisFaults(), nodeFaults(), networkFaults(), clientFaults())
+}
+
+func redisFaults() []Fault {
+	restart := func(ctx context.Context, e *experiment) error {
+		if err := e.redis().Kill(); err != nil {
+			return err
+		}
+		pause(ctx, e.between(200*time.Millisecond, 1500*time.Millisecond))
+		return e.redis().Restart()
+	}
+	return []Fault{
+		{Number: 1, Name: "Redis kill -9 and restart, no persistence", Backend: Standalone, inject: restart},
+		{Number: 2, Name: "Redis kill -9 and restart, AOF", Backend: Standalone, inject: restart,
+			args: []string{"--appendonly", "yes", "--appendfsync", "everysec"}},
+		{Number: 3, Name: "Redis stopped 0.1-5 s", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			return freeze(ctx, e, e.between(100*time.Millisecond, 5*time.Second))
+		}},
+		{Number: 4, Name: "Redis stopped longer than the lease TTL", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			return freeze(ctx, e, 7*time.Second)
+		}},
+		{Number: 5, Name: "DEBUG SLEEP", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			return e.do(ctx, "DEBUG", "SLEEP", fmt.Sprintf("%.2f", e.between(500*time.Millisecond, 2*time.Second).Seconds()))
+		}},
+		{Number: 6, Name: "CLIENT KILL TYPE pubsub, 5/s", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			return e.every(ctx, 200*time.Millisecond, 15, "CLIENT", "KILL", "TYPE", "pubsub")
+		}},
+		{Number: 7, Name: "CLIENT KILL TYPE normal, 5/s", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			return e.every(ctx, 200*time.Millisecond, 15, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		}},
+		{Number: 8, Name: "tiny pub/sub output buffer", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			if err := e.do(ctx, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 4096 0 0"); err != nil {
+				return err
+			}
+			pause(ctx, 3*time.Second)
+			return e.do(ctx, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
+		}},
+		{Number: 9, Name: "CLIENT PAUSE WRITE and ALL", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			for _, mode := range []string{"WRITE", "ALL"} {
+				if err := e.do(ctx, "CLIENT", "PAUSE", "1500", mode); err != nil {
+					return err
+				}
+				pause(ctx, 2*time.Second)
+			}
+			return nil
+		}},
+		{Number: 10, Name: "FLUSHALL", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			return e.do(ctx, "FLUSHALL")
+		}},
+		{Number: 11, Name: "SCRIPT FLUSH", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			return e.every(ctx, 300*time.Millisecond, 5, "SCRIPT", "FLUSH")
+		}},
+		{Number: 12, Name: "maxmemory with noeviction", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+			if err := e.do(ctx, "CONFIG", "SET", "maxmemory", "1"); err != nil {
+				return err
+			}
+			pause(ctx, 3*time.Second)
+			return e.do(ctx, "CONFIG", "SET", "maxmemory", "0")
+		}},
+	}
+}
+
+func freeze(ctx context.Context, e *experiment, d time.Duration) error {
+	if err := e.redis().Stop(); err != nil {
+		return err
+	}
+	pause(ctx, d)
+	return e.redis().Cont()
+}
+
+func nodeFaults() []Fault {
+	return []Fault{
+		{Number: 20, Name: "gateway kill -9", Backend: Standalone, codes: []int{killed}, node: true,
+			inject: func(ctx context.Context, e *experiment) error {
+				i := e.rand.IntN(len(e.gateways))
+				if err := e.takeGateway(i).Kill(); err != nil {
+					return err
+				}
+				return e.startGateway(ctx, i)
+			}},
+		{Number: 21, Name: "gateway paused longer than its lease", Backend: Standalone, codes: []int{killed, restarts}, node: true,
+			inject: func(ctx context.Context, e *experiment) error {
+				g := e.gateways[e.rand.IntN(len(e.gateways))]
+				if err := g.Pause(); err != nil {
+					return err
+				}
+				pause(ctx, 8*time.Second)
+				return g.Resume()
+			}},
+		{Number: 22, Name: "gateway SIGTERM", Backend: Standalone, codes: []int{restarts}, node: true,
+			inject: func(ctx context.Context, e *experiment) error {
+				i := e.rand.IntN(len(e.gateways))
+				g := e.takeGateway(i)
+				if err := g.Terminate(); err != nil {
+					return err
+				}
+				if err := e.startGateway(ctx, i); err != nil {
+					return err
+				}
+				return g.Wait(ctx)
+			}},
+		{Number: 23, Name: "instance kill -9 and restart", Backend: Standalone, codes: []int{restarts}, node: true,
+			inject: func(ctx context.Context, e *experiment) error {
+				i := e.rand.IntN(len(e.instances))
+				if err := e.takeInstance(i).Kill(); err != nil {
+					return err
+				}
+				return e.startInstance(ctx, i)
+			}},
+	}
+}
+
+func networkFaults() []Fault {
+	// bad makes the network between one node and Redis bad for a while.
+	bad := func(w Weather, least, most time.Duration) func(context.Context, *experiment) error {
+		return func(ctx context.Context, e *experiment) error {
+			processes := e.processes()
+			p := e.redis().proxy(processes[e.rand.IntN(len(processes))].Name)
+			p.Set(w)
+			pause(ctx, e.between(least, most))
+			p.Set(Weather{})
+			return nil
+		}
+	}
+	return []Fault{
+		{Number: 26, Name: "half-open TCP to Redis", Backend: Standalone,
+			inject: bad(Weather{HoldUp: true, HoldDown: true}, 500*time.Millisecond, 3*time.Second)},
+		{Number: 27, Name: "one direction of a node's Redis traffic held", Backend: Standalone,
+			inject: func(ctx context.Context, e *experiment) error {
+				w := Weather{HoldUp: true}
+				if e.rand.IntN(2) == 0 {
+					w = Weather{HoldDown: true}
+				}
+				return bad(w, 500*time.Millisecond, 3*time.Second)(ctx, e)
+			}},
+		{Number: 28, Name: "200 ms delay, jitter, one byte at a time", Backend: Standalone,
+			inject: func(ctx context.Context, e *experiment) error {
+				if err := bad(Weather{Delay: 200 * time.Millisecond, Jitter: 100 * time.Millisecond}, 2*time.Second, 4*time.Second)(ctx, e); err != nil {
+					return err
+				}
+				return bad(Weather{Trickle: true}, time.Second, 2*time.Second)(ctx, e)
+			}},
+	}
+}

@@ -1,0 +1,117 @@
+package chaos
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Report is the result of a run.
+type Report struct {
+	Seed uint64
+	Rows []Row
+}
+
+// Row is what one fault did.
+type Row struct {
+	Fault       Fault
+	Injected    int
+	Lost        int // messages, both directions
+	Duplicated  int
+	Reordered   int
+	Unexplained int             // closes that the fault does not explain
+	Recoveries  []time.Duration // one for each injection
+	Resident    int64           // bytes: peak of the largest node so far
+	Problems    []string        // whatever else an oracle found
+}
+
+// judge adds what a session says.
+func (r *Row) judge(v verdict) {
+	r.Lost += v.lost
+	r.Duplicated += v.duplicated
+	r.Reordered += v.reordered
+	r.Problems = append(r.Problems, v.broken...)
+	if v.closed && v.refused == "" && !slices.Contains(r.Fault.codes, v.code) {
+		r.Unexplained++
+		r.Problems = append(r.Problems, fmt.Sprintf("a session was closed with %d", v.code))
+	}
+	if v.refused != "" && v.refused != "unavailable" {
+		r.Problems = append(r.Problems, "a new session was refused with "+v.refused)
+	}
+}
+
+// maxRecovery is the bound for the fault.
+func (r *Row) maxRecovery() time.Duration {
+	if r.Fault.node {
+		return MaxNodeRecovery
+	}
+	return MaxRecovery
+}
+
+// recovery returns the median and the longest recovery.
+func (r *Row) recovery() (median, longest time.Duration) {
+	if len(r.Recoveries) == 0 {
+		return 0, 0
+	}
+	sorted := slices.Sorted(slices.Values(r.Recoveries))
+	return sorted[len(sorted)/2], sorted[len(sorted)-1]
+}
+
+// OK reports whether every oracle is content.
+func (r *Row) OK() bool {
+	_, longest := r.recovery()
+	return r.Injected > 0 && r.Lost+r.Duplicated+r.Reordered+r.Unexplained == 0 &&
+		len(r.Problems) == 0 && longest <= r.maxRecovery()
+}
+
+// Verdict is "ok" or says what is wrong.
+func (r *Row) Verdict() string {
+	if r.OK() {
+		return "ok"
+	}
+	problems := slices.Clone(r.Problems)
+	if _, longest := r.recovery(); longest > r.maxRecovery() {
+		problems = append(problems, fmt.Sprintf("recovery took %v; the bound is %v", longest.Round(time.Millisecond), r.maxRecovery()))
+	}
+	return "FAILED: " + strings.Join(slices.Compact(problems), "; ")
+}
+
+// OK reports whether every oracle is content with every fault.
+func (r *Report) OK() bool {
+	return len(r.Rows) > 0 && !slices.ContainsFunc(r.Rows, func(row Row) bool { return !row.OK() })
+}
+
+// WriteTable prints the report as a table of text.
+func (r *Report) WriteTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "fault\t\tredis\ttimes\tlost\tduplicated\treordered\tunexplained closes\trecovery p50\tmax\tpeak RSS\tverdict")
+	for _, row := range r.Rows {
+		fmt.Fprintln(t, strings.Join(row.cells(), "\t"))
+	}
+	return t.Flush()
+}
+
+// WriteMarkdown prints the report as a table for docs/reliability.md.
+func (r *Report) WriteMarkdown(w io.Writer) error {
+	_, err := fmt.Fprintln(w, "| # | fault | Redis | times | lost | duplicated | reordered | unexplained closes | recovery p50 | max | peak RSS | verdict |\n"+
+		"|---|---|---|---|---|---|---|---|---|---|---|---|")
+	for _, row := range r.Rows {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "| %s |\n", strings.Join(row.cells(), " | "))
+		}
+	}
+	return err
+}
+
+func (r *Row) cells() []string {
+	median, longest := r.recovery()
+	return []string{
+		fmt.Sprint(r.Fault.Number), r.Fault.Name, r.Fault.Backend, fmt.Sprint(r.Injected), fmt.Sprint(r.Lost),
+		fmt.Sprint(r.Duplicated), fmt.Sprint(r.Reordered), fmt.Sprint(r.Unexplained),
+		fmt.Sprintf("%.2f s", median.Seconds()), fmt.Sprintf("%.2f s", longest.Seconds()),
+		fmt.Sprintf("%d MiB", r.Resident>>20), r.Verdict(),
+	}
+}

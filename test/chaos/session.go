@@ -1,0 +1,212 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	// window is how many messages of a session may wait for their reply.
+	window = 4
+	// pace is the least time between two messages of a session.
+	pace = 20 * time.Millisecond
+	// dialTimeout bounds one attempt to connect, the first reply included.
+	dialTimeout = 15 * time.Second
+)
+
+// session is one connection of a client: it numbers what it sends and checks the
+// numbers of what it gets.
+type session struct {
+	gateway string // URL
+	ws      *websocket.Conn
+
+	mu       sync.Mutex
+	sent     int      // messages sent, numbered from 1
+	replies  sequence // by the number of the message they answer
+	messages sequence // all from the instance, by its own numbers
+	progress time.Time
+	broken   []string // what no numbering explains
+	refused  string   // the code with which the first message was refused
+	paused   bool     // sends nothing new
+	closed   bool
+	code     int // of the close frame; 1006 for a connection that broke
+
+	slots chan struct{} // a token for each message that may be sent
+	done  chan struct{} // closed when the session is over
+}
+
+// message is what instances send: the number of the client's message that it
+// answers, 0 for none, and the instance's own number.
+type message struct {
+	Data struct {
+		N     int    `json:"n"`
+		S     int    `json:"s"`
+		Error string `json:"error"`
+		Code  string `json:"code"`
+	} `json:"data"`
+}
+
+// openSession connects a client and starts its traffic.
+func openSession(ctx context.Context, url string) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	ws, _, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		gateway: url, ws: ws, progress: time.Now(),
+		slots: make(chan struct{}, window), done: make(chan struct{}),
+	}
+	for range window {
+		s.slots <- struct{}{}
+	}
+	return s, nil
+}
+
+// run carries on until ctx or the connection ends.
+func (s *session) run(ctx context.Context) {
+	defer close(s.done)
+	var writer sync.WaitGroup
+	writing, stop := context.WithCancel(ctx)
+	writer.Go(func() { s.write(writing) })
+	end := context.AfterFunc(ctx, func() { _ = s.ws.Close() })
+	s.read(ctx)
+	end()
+	stop()
+	_ = s.ws.Close()
+	writer.Wait()
+}
+
+func (s *session) write(ctx context.Context) {
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		paused := s.paused
+		s.mu.Unlock()
+		if paused {
+			continue
+		}
+		select {
+		case <-s.slots:
+		case <-ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		s.sent++
+		n := s.sent
+		s.mu.Unlock()
+		if s.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"path":"/seq","id":"%d","data":{"n":%d}}`, n, n)) != nil {
+			return // the reader learns why
+		}
+	}
+}
+
+func (s *session) read(ctx context.Context) {
+	for {
+		_, b, err := s.ws.ReadMessage()
+		if err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.closed, s.code = ctx.Err() == nil, websocket.CloseAbnormalClosure
+			var ce *websocket.CloseError
+			if errors.As(err, &ce) {
+				s.code = ce.Code
+			}
+			return
+		}
+		s.take(b)
+	}
+}
+
+// take checks one message.
+func (s *session) take(b []byte) {
+	var m message
+	err := json.Unmarshal(b, &m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.progress = time.Now()
+	switch {
+	case err != nil:
+		s.broken = append(s.broken, fmt.Sprintf("not an answer: %q", b))
+		return
+	case m.Data.Error != "" && s.messages.last == 0:
+		// The message was refused, and said so: it did not reach the instance, so the
+		// numbers after it would have a gap. The client starts anew.
+		s.refused = m.Data.Code
+		_ = s.ws.Close()
+		return
+	case m.Data.Error != "":
+		s.broken = append(s.broken, m.Data.Code+": "+m.Data.Error)
+		return
+	}
+	s.messages.take(m.Data.S)
+	if m.Data.N == 0 {
+		return
+	}
+	s.replies.take(m.Data.N)
+	select {
+	case s.slots <- struct{}{}:
+	default: // a repeated reply; the sequence knows
+	}
+}
+
+// pause stops or resumes the sending of new messages.
+func (s *session) pause(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paused = on
+}
+
+// settled reports whether everything that was sent has been answered, and all that
+// the instance sends for it has come.
+func (s *session) settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed || s.replies.last == s.sent && s.messages.last == s.sent+s.sent/3
+}
+
+// progressed returns when the last message came.
+func (s *session) progressed() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.progress
+}
+
+// verdict is what a session says about the oracle P.
+type verdict struct {
+	lost, duplicated, reordered int
+	broken                      []string
+	refused                     string
+	closed                      bool
+	code                        int
+}
+
+// verdict judges the session. For one that is open, everything that was sent must
+// have been answered: it is asked when all is calm.
+func (s *session) verdict() verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := verdict{
+		lost:       len(s.replies.missing) + len(s.messages.missing),
+		duplicated: s.replies.duplicated + s.messages.duplicated,
+		reordered:  s.replies.reordered + s.messages.reordered,
+		broken:     s.broken, refused: s.refused, closed: s.closed, code: s.code,
+	}
+	if !s.closed {
+		v.lost += s.sent - s.replies.last + max(0, s.sent+s.sent/3-s.messages.last)
+	}
+	return v
+}

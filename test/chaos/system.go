@@ -1,0 +1,201 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/boreas-ws/boreas/test/cluster"
+)
+
+// backend is the Redis under a system.
+type backend interface {
+	// url is where a node connects.
+	url(node string) (string, error)
+	// client sees the whole of it.
+	client() redis.UniversalClient
+	io.Closer
+}
+
+// system is a Redis with gateways and instances.
+type system struct {
+	programs cluster.Programs
+	backend  backend
+	flags    []string // of instances
+
+	mu        sync.Mutex
+	gateways  []*cluster.Gateway // nil while down
+	instances []*cluster.Probe   // nil while down
+	seen      map[*cluster.Process]int
+	peak      int64 // bytes, of the process with the most resident memory so far
+	starts    int
+}
+
+// startSystem starts the nodes around a backend, which it owns from then on.
+func startSystem(ctx context.Context, p cluster.Programs, b backend, gateways, instances int) (*system, error) {
+	s := &system{
+		programs: p, backend: b,
+		gateways: make([]*cluster.Gateway, gateways), instances: make([]*cluster.Probe, instances),
+		seen: map[*cluster.Process]int{},
+	}
+	for i := range instances {
+		if err := s.startInstance(ctx, i); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	for i := range gateways {
+		if err := s.startGateway(ctx, i); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// Close kills all processes.
+func (s *system) Close() error {
+	var errs []error
+	for _, p := range s.processes() {
+		errs = append(errs, p.Kill())
+	}
+	return errors.Join(append(errs, s.backend.Close())...)
+}
+
+// name makes a node's name. A node that starts again is a new one, as in a deploy.
+func (s *system) name(kind string, i int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.starts++
+	return fmt.Sprintf("%s%d-%d", kind, i, s.starts)
+}
+
+func (s *system) startGateway(ctx context.Context, i int) error {
+	name := s.name("gw", i)
+	url, err := s.backend.url(name)
+	if err != nil {
+		return err
+	}
+	g, err := s.programs.StartGateway(ctx, name, url, "--drain-window", "2s")
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gateways[i] = g
+	return nil
+}
+
+func (s *system) startInstance(ctx context.Context, i int) error {
+	name := s.name("probe", i)
+	url, err := s.backend.url(name)
+	if err != nil {
+		return err
+	}
+	p, err := s.programs.StartProbe(ctx, name, url, s.flags...)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.instances[i] = p
+	return nil
+}
+
+// takeGateway removes a gateway from the list, so that clients do not try it.
+func (s *system) takeGateway(i int) *cluster.Gateway {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.gateways[i]
+	s.gateways[i] = nil
+	return g
+}
+
+func (s *system) takeInstance(i int) *cluster.Probe {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.instances[i]
+	s.instances[i] = nil
+	return p
+}
+
+// processes are the nodes that run.
+func (s *system) processes() []*cluster.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*cluster.Process
+	for _, g := range s.gateways {
+		if g != nil {
+			list = append(list, g.Process)
+		}
+	}
+	for _, p := range s.instances {
+		if p != nil {
+			list = append(list, p.Process)
+		}
+	}
+	return list
+}
+
+// urls are where clients can connect.
+func (s *system) urls() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []string
+	for _, g := range s.gateways {
+		if g != nil {
+			list = append(list, g.URL())
+		}
+	}
+	return list
+}
+
+// violations returns what instances reported since the last call.
+func (s *system) violations() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []string
+	for _, p := range s.instances {
+		if p == nil {
+			continue
+		}
+		lines := p.Events()
+		for _, e := range cluster.ParseEvents(lines[s.seen[p.Process]:]) {
+			if e.Event == "violation" {
+				list = append(list, e.Instance+": "+e.Reason)
+			}
+		}
+		s.seen[p.Process] = len(lines)
+	}
+	return list
+}
+
+// peakMemory returns the largest resident memory of a node so far, in bytes.
+func (s *system) peakMemory() int64 {
+	for _, p := range s.processes() {
+		if n, err := residentPeak(p.PID()); err == nil {
+			s.peak = max(s.peak, n)
+		}
+	}
+	return s.peak
+}
+
+// residentPeak reads a process's peak resident memory from /proc.
+func residentPeak(pid int) (int64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("no VmHWM in /proc/.../status")
+}
