@@ -61,6 +61,9 @@ func run(ctx context.Context, f flags, logger *slog.Logger, stdout io.Writer) er
 		Logger:    logger,
 	})
 	if err != nil {
+		if ctx.Err() != nil { // stopped while Redis was away
+			return nil
+		}
 		return err
 	}
 	s := service.New(f.Service, bp, chat.Router(), service.Config{
@@ -77,6 +80,8 @@ func run(ctx context.Context, f flags, logger *slog.Logger, stdout io.Writer) er
 		case <-bp.Done():
 		}
 		err = s.Stop(context.WithoutCancel(ctx))
+	} else if ctx.Err() != nil { // stopped while it started
+		err = nil
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()

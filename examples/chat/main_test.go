@@ -48,3 +48,12 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 		t.Error("it runs on http")
 	}
 }
+
+func TestRunIsStoppedWhileRedisIsAway(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	missing := "unix://" + t.TempDir() + "/s"
+	if err := run(ctx, flags{Redis: missing, Service: "chat"}, slog.New(slog.DiscardHandler), io.Discard); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}

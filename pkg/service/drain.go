@@ -36,7 +36,7 @@ const (
 // after Config.DrainTimeout, or when ctx ends, is cancelled: Stop with a context
 // that is done already stops at once. It returns an error that wraps
 // [ErrUnfinished] in that case. A further call of Stop waits for the first one, and
-// hurries it when its own context ends.
+// hurries it when its own context ends. Before Start has returned, Stop does nothing.
 func (s *Service) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	switch s.state {
@@ -86,7 +86,7 @@ func (s *Service) stop(patience context.Context) error {
 	s.withdraw(patience)
 	s.log.Info("service stopped", "sockets", total, "cancelled", unfinished, "left_behind", left, "took", time.Since(began))
 	if unfinished > 0 {
-		return fmt.Errorf("service %q: %w: the sockets of %d were cancelled, %d of them still run", s.name, ErrUnfinished, unfinished, left)
+		return fmt.Errorf("service %q: %w: %d sockets were cancelled, %d of them still have handlers at work", s.name, ErrUnfinished, unfinished, left)
 	}
 	return nil
 }

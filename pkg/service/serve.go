@@ -14,8 +14,9 @@ import (
 )
 
 // Start makes this node an instance of the service: it returns when gateways may
-// send. The context bounds the start only; [Service.Stop] undoes it. Programs that
-// have nothing to do in between call [Service.Run].
+// send. It fails with a *registry.ErrRouteConflict if another service has announced
+// one of the routes. The context bounds the start only; [Service.Stop] undoes it.
+// Programs that have nothing to do in between call [Service.Run].
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.validate(); err != nil {
 		return err
@@ -32,12 +33,12 @@ func (s *Service) Start(ctx context.Context) error {
 	// Streams are accepted before the announcement that lets them come.
 	unserve, err := s.bp.Serve(s.name, s.accept)
 	if err != nil {
-		return fmt.Errorf("service %q: %w", s.name, err)
+		return err
 	}
 	announcement := s.announcement()
 	if err := s.bp.Registry().Announce(ctx, announcement); err != nil {
 		unserve()
-		return fmt.Errorf("service %q: announce: %w", s.name, err)
+		return err
 	}
 	s.mu.Lock()
 	s.unserve, s.state = unserve, serving

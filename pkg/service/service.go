@@ -100,12 +100,15 @@ func (s *Service) validate() error {
 }
 
 // Run starts the instance, serves until ctx ends, and then stops it as [Service.Stop]
-// does, in at most Config.DrainTimeout and a little. It returns nil if all handlers
-// finished in that time, an error that wraps [ErrUnfinished] if not, and any other
-// error if the instance could not start or the backplane was closed under it. A
-// service runs once.
+// does, in Config.DrainTimeout plus at most Config.CloseGrace and 2 s. It returns nil
+// if all handlers finished in that time, an error that wraps [ErrUnfinished] if not,
+// and any other error if the instance could not start or the backplane was closed
+// under it. A service runs once.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // it was not to run any more
+		}
 		return err
 	}
 	background := context.WithoutCancel(ctx)
