@@ -106,10 +106,7 @@ func (s *Service) validate() error {
 // under it. A service runs once.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.Start(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil // it was not to run any more
-		}
-		return err
+		return unlessEnded(ctx, err)
 	}
 	background := context.WithoutCancel(ctx)
 	select {
@@ -122,6 +119,14 @@ func (s *Service) Run(ctx context.Context) error {
 		cancel()
 		return errors.Join(fmt.Errorf("service %q: the backplane was closed", s.name), s.Stop(ended))
 	}
+}
+
+// unlessEnded drops the error of what failed because it was not to go on.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // SocketCount counts the sockets whose UseClose handlers have not run yet.
