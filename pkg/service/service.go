@@ -123,10 +123,12 @@ func (s *Service) Run(ctx context.Context) error {
 
 // unlessEnded drops the error of what failed because it was not to go on.
 func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // SocketCount counts the sockets whose UseClose handlers have not run yet.
