@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -171,7 +172,11 @@ func (l *Link) reset(cause Cause, gen uint64, now time.Time) {
 		f(cause)
 	}
 	l.unlock()
-	l.mesh.cfg.Logger.Warn("link reset", slog.String("peer", l.peer.String()), slog.String("cause", cause.String()),
+	level := slog.LevelWarn
+	if (cause == CauseForgotten || cause == CauseSuperseded) && r.LastAcked == r.LastSent {
+		level = slog.LevelDebug // the peer left, and nothing was under way to it
+	}
+	l.mesh.cfg.Logger.Log(context.Background(), level, "link reset", slog.String("peer", l.peer.String()), slog.String("cause", cause.String()),
 		slog.Uint64("last_acked", r.LastAcked), slog.Uint64("last_sent", r.LastSent), slog.Uint64("generation", gen))
 	l.mesh.cfg.Handler.Reset(l.peer, r)
 	l.mu.Lock()
