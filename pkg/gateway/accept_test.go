@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -247,6 +248,10 @@ func TestConfig(t *testing.T) {
 		if !strings.Contains(err.Error(), what) {
 			t.Errorf("the error does not name %s: %v", what, err)
 		}
+	}
+	if _, err := New("public", newWorld(t).nodeWith(link.Config{WindowBytes: 32 << 10}), Config{}); err == nil ||
+		!strings.Contains(err.Error(), "MaxMessageBytes") {
+		t.Errorf("a backplane that carries less than a message: %v", err)
 	}
 	if err := (Config{}).withDefaults().validate(); err != nil {
 		t.Errorf("the zero configuration: %v", err)

@@ -26,6 +26,7 @@ type stubClient struct {
 	left     atomic.Int64
 	more     chan struct{}
 	closed   chan struct{}
+	gate     chan struct{} // if set, writes wait until it is closed
 
 	writes, missing atomic.Int64  // missing: bytes until taken
 	taken           chan struct{} // told when missing bytes were written
@@ -70,6 +71,9 @@ func (c *stubClient) Read(p []byte) (int, error) {
 }
 
 func (c *stubClient) Write(p []byte) (int, error) {
+	if c.gate != nil {
+		<-c.gate
+	}
 	c.writes.Add(1)
 	if n := int64(len(p)); c.missing.Add(-n) <= 0 && c.missing.Load() > -n {
 		select {

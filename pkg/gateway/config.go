@@ -26,9 +26,8 @@ const (
 	DefaultDrainWindow         = 10 * time.Second
 )
 
-// MaxMessageBytes is the largest value of Config.MaxMessageBytes: a message
-// travels as one frame of a link, which is a little larger.
-const MaxMessageBytes = 1<<20 - 4096
+// frameOverhead is how much larger a message's frame is at most.
+const frameOverhead = wire.MaxHead + 16
 
 // DefaultForwardHeaders are the handshake headers that handlers see unless
 // Config.ForwardHeaders says otherwise.
@@ -56,7 +55,9 @@ type Config struct {
 	// Default 100,000; negative: as many as memory and file descriptors allow.
 	MaxSockets int
 	// MaxMessageBytes is the largest message of a client, in bytes. A larger one
-	// closes the connection with 1009. Default 64 KiB, at most [MaxMessageBytes].
+	// closes the connection with 1009. A message travels as one frame, so at most
+	// what the links of the backplane carry: unless they are configured otherwise, a
+	// few bytes less than 1 MiB. Default 64 KiB.
 	MaxMessageBytes int
 	// MaxConversations is how many message ids are remembered per socket in order
 	// to route messages without a path, and per (socket, service) in order to
@@ -155,8 +156,7 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("gateway.Config."+format, args...))
 		}
 	}
-	check(c.MaxMessageBytes > 0 && c.MaxMessageBytes <= MaxMessageBytes,
-		"MaxMessageBytes: %d; must be between 1 and %d", c.MaxMessageBytes, MaxMessageBytes)
+	check(c.MaxMessageBytes > 0, "MaxMessageBytes: %d; must be positive", c.MaxMessageBytes)
 	check(c.MaxConversations > 0, "MaxConversations: %d; must be positive", c.MaxConversations)
 	check(c.ReplyWindow >= minWindow && c.ReplyWindow <= maxWindow,
 		"ReplyWindow: %d; must be between %d and %d", c.ReplyWindow, minWindow, maxWindow)

@@ -88,12 +88,17 @@ func (c *conn) end(e ending) {
 // endLocked is end with mu held. The caller passes the result to closeStreams when
 // it has released mu.
 func (c *conn) endLocked(e ending) (due []closeOrder) {
-	if c.state >= connClosing {
+	closeBy := time.Now().Add(c.g.closeTimeout())
+	switch {
+	case c.state == connClosing && closeBy.Before(c.closeBy): // the gateway stops meanwhile
+		c.closeBy = closeBy
+		_ = c.nc.SetDeadline(closeBy) // fails only on a closed connection
+		return nil
+	case c.state >= connClosing:
 		return nil
 	}
-	c.state, c.ending = connClosing, e
+	c.state, c.ending, c.closeBy = connClosing, e, closeBy
 	c.over.Store(true)
-	c.closeBy = time.Now().Add(c.g.closeTimeout())
 	due = c.closePins(wire.Close{Status: e.status, Reason: e.reason, Source: e.source})
 	_ = c.nc.SetDeadline(c.closeBy) // fails only on a closed connection
 	if e.sendsFrame() {

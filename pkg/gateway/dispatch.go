@@ -67,7 +67,7 @@ func (c *conn) route(head envelope.Head) (*target, *refusal) {
 // send sends a message to the socket's instance of a service, after having pinned
 // the socket if need be.
 func (c *conn) send(to *target, id, msg []byte) *refusal {
-	for range maxPinTries {
+	for binds := 0; ; {
 		p, waited := c.acquire(to.service, id, len(msg)+wire.DataOverhead)
 		if waited > 0 {
 			c.g.hooks.Throttled(to.service, waited)
@@ -75,6 +75,9 @@ func (c *conn) send(to *target, id, msg []byte) *refusal {
 		if p == nil {
 			if c.over.Load() {
 				return nil
+			}
+			if binds++; binds > maxPinTries {
+				return &refusal{wire.CodeUnavailable, "no instance of " + to.service + " could be reached; try again in a second"}
 			}
 			if err := c.bind(to); err != nil {
 				return c.unbound(to, err)
@@ -89,7 +92,6 @@ func (c *conn) send(to *target, id, msg []byte) *refusal {
 			return nil
 		}
 	}
-	return &refusal{wire.CodeUnavailable, "no instance of " + to.service + " could be reached; try again in a second"}
 }
 
 // unbound says why a socket has no instance.

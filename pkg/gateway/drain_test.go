@@ -124,6 +124,7 @@ func TestDrainTimeout(t *testing.T) {
 	go func() { result <- gw.Drain(ctx) }()
 	s.wantClosed(drained)
 	cancel()
+	s.wantClosed(wire.Close{Status: wire.CloseRestart, Reason: "drain", Source: wire.SourceServer})
 	c.wantClose(wire.CloseRestart, "drain")
 	if err := receive(w, "Drain", result); !errors.Is(err, context.Canceled) {
 		t.Errorf("Drain: %v", err)

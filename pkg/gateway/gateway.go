@@ -71,6 +71,8 @@ func New(name string, bp *backplane.Backplane, cfg Config) (*Gateway, error) {
 	}
 	if bp == nil {
 		errs = append(errs, errors.New("gateway.New: the backplane is missing"))
+	} else if fits := bp.Mesh().MaxFrame() - frameOverhead; cfg.MaxMessageBytes > fits {
+		errs = append(errs, fmt.Errorf("gateway.Config.MaxMessageBytes: %d; the links of this backplane carry %d", cfg.MaxMessageBytes, fits))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -184,6 +186,7 @@ func (g *Gateway) add(c *conn) {
 // remove forgets a connection that is closed.
 func (g *Gateway) remove(c *conn) {
 	g.wheel.remove(c)
+	g.log.Debug("socket closed", "socket", c.id, "status", c.ending.status, "reason", c.ending.cause)
 	g.hooks.SocketClosed(c.ending.status, c.ending.cause.String(), time.Since(c.opened))
 	g.mu.Lock()
 	defer g.mu.Unlock()

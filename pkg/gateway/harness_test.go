@@ -84,10 +84,16 @@ func (w *world) context() context.Context {
 // node opens a backplane.
 func (w *world) node() *backplane.Backplane {
 	w.Helper()
+	return w.nodeWith(link.Config{})
+}
+
+func (w *world) nodeWith(l link.Config) *backplane.Backplane {
+	w.Helper()
 	bp, err := backplane.Open(w.context(), redis.URL(), backplane.Config{
 		Namespace: w.namespace,
 		LeaseTTL:  2 * time.Second,
 		Registry:  registry.Config{Tick: 200 * time.Millisecond, Poll: 100 * time.Millisecond},
+		Link:      l,
 	})
 	if err != nil {
 		w.Fatal(err)

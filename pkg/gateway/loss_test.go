@@ -174,7 +174,9 @@ func TestHandbackTimeout(t *testing.T) {
 	if err := s.stream.SendRelease(); err != nil {
 		t.Fatal(err)
 	}
+	s.wantClosed(wire.Close{Status: wire.CloseRestart, Reason: "handoff", Source: wire.SourceHandoff, Finish: true})
 	c.wantError("1", wire.CodeInstanceLost)
+	s.wantClosed(wire.Close{Status: wire.CloseRestart, Reason: "it took too long", Source: wire.SourceServer})
 	c.put(message("/a", "2", "x"))
 	s = receive(w, "another stream", a.opened)
 	if d := receive(w, "data", s.data); string(d.Payload) != message("/a", "2", "x") {

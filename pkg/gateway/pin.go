@@ -115,9 +115,7 @@ func (c *conn) search(to *target) error {
 func (c *conn) bindOnce(ctx context.Context, to *target) error {
 	peer, err := c.g.registry.Pin(ctx, to.service, c.id)
 	if err != nil {
-		// The outcome may be unknown: remove what may have been pinned.
-		c.g.registry.Unpin(to.service, c.id)
-		return err
+		return err // and nothing is pinned
 	}
 	p := &pin{c: c, service: to.service, policy: to.policy, peer: peer, credit: wire.DefaultWindow}
 	p.inFlight.limit = c.g.cfg.MaxConversations
@@ -180,25 +178,35 @@ func (c *conn) closeFrame() wire.Close {
 	}
 }
 
-// closePins closes all streams that are open. It returns what is to be sent when
-// mu, which is held, is released.
+// closePins closes all streams. One that was closed before in order to finish is
+// closed again if it is not to finish any more. What is to be sent when mu, which
+// is held, is released is returned.
 func (c *conn) closePins(msg wire.Close) (due []closeOrder) {
 	for _, p := range c.pins {
-		if p.state == pinOpen {
+		switch {
+		case p.state == pinOpen:
 			due = append(due, p.close(msg)...)
+		case p.finish && !msg.Finish:
+			p.finish = false
+			due = append(due, p.tell(msg)...)
 		}
 	}
 	return due
 }
 
-// close begins the end of an open pin. c.mu is held. If the read loop is just
-// sending a message on the stream, it sends the Close after it.
+// close begins the end of an open pin. c.mu is held.
 func (p *pin) close(msg wire.Close) (due []closeOrder) {
 	p.state, p.finish = pinClosing, msg.Finish
 	if msg.Source == wire.SourceHandoff {
 		p.state = pinReturning
 	}
 	p.c.g.await(p)
+	return p.tell(msg)
+}
+
+// tell has a Close sent: by the caller, or if the read loop is just sending a
+// message on the stream, by the read loop after it. c.mu is held.
+func (p *pin) tell(msg wire.Close) []closeOrder {
 	if p.c.sending == p {
 		p.closeDue = &msg
 		return nil
@@ -252,7 +260,7 @@ func (p *pin) lostLocked(why, reason string) (due []closeOrder) {
 	case p.policy == registry.PolicyRepin:
 		p.reportInFlight()
 	default:
-		c.g.log.Info("closing a socket because its instance is gone",
+		c.g.log.Debug("closing a socket because its instance is gone",
 			"socket", c.id, "service", p.service, "instance", p.peer, "why", why)
 		return c.endLocked(causeInstanceLost.ending())
 	}
@@ -271,17 +279,22 @@ func (p *pin) reportInFlight() {
 	c.startWriter()
 }
 
-// expire gives up waiting for the instance to confirm the end of the stream.
+// expire gives up waiting for the instance to confirm the end of the stream. What
+// it still does for the socket is to end.
 func (p *pin) expire() {
 	c := p.c
 	c.mu.Lock()
 	var due []closeOrder
+	if p.finish && p.state != pinGone {
+		p.finish = false
+		due = p.tell(wire.Close{Status: wire.CloseRestart, Reason: "it took too long", Source: wire.SourceServer})
+	}
 	switch p.state {
 	case pinReturning:
-		due = p.lostLocked("it did not hand the socket back in time", unpinTimeout)
+		due = append(due, p.lostLocked("it did not hand the socket back in time", unpinTimeout)...)
 	case pinClosing:
 		p.remove(unpinTimeout)
-		due = c.endIfFinished()
+		due = append(due, c.endIfFinished()...)
 	}
 	c.mu.Unlock()
 	closeStreams(due)

@@ -12,7 +12,7 @@ import (
 const (
 	// stopGrace is how long a stop without drain waits for clients to answer the
 	// close frame, and then for instances to run their close handlers.
-	stopGrace = 500 * time.Millisecond
+	stopGrace = 300 * time.Millisecond
 	// leaveTimeout bounds the last call to the registry.
 	leaveTimeout = time.Second
 	// joinPause is the time between two tries to join the registry.
@@ -102,14 +102,24 @@ func (g *Gateway) stop() {
 	g.state = stopping
 	g.mu.Unlock()
 	g.endAll(causeShutdown)
+	g.leave()
+	g.mu.Lock()
+	g.state = stopped
+	g.mu.Unlock()
+}
+
+// leave undoes join.
+func (g *Gateway) leave() {
+	select {
+	case <-g.bp.Done():
+		return // there is nobody to ask
+	default:
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
 	if err := g.registry.LeaveGateway(ctx, g.name); err != nil {
 		g.log.Warn("the registry was not told that this gateway is gone; it will notice", "err", err)
 	}
-	g.mu.Lock()
-	g.state = stopped
-	g.mu.Unlock()
 }
 
 // endAll closes all connections and waits until they and their pins are gone.
@@ -117,11 +127,14 @@ func (g *Gateway) endAll(why cause) {
 	for _, c := range g.connections() {
 		c.end(why.ending())
 	}
-	quiet := g.whenQuiet()
-	select {
-	case <-quiet:
-	case <-time.After(2 * stopGrace):
-		g.expirePins(true)
-		<-quiet
+	quiet, grace := g.whenQuiet(), time.NewTicker(2*stopGrace)
+	defer grace.Stop()
+	for {
+		select {
+		case <-quiet:
+			return
+		case <-grace.C:
+			g.expirePins(true)
+		}
 	}
 }
