@@ -13,8 +13,10 @@ type Hooks struct {
 	// SocketOpened is called when a handshake has succeeded.
 	SocketOpened func()
 	// SocketClosed is called when a connection is gone: with the status that its
-	// services were told, the named reason, and how long it was open. The reason
-	// is one of a fixed set (see docs/protocol.md), fit for a metric label.
+	// services were told, the named reason, and how long it was open. The reason is
+	// fit for a metric label: one of client_closed, client_gone, peer_timeout,
+	// protocol, wrong_type, invalid_utf8, too_big, message_timeout, slow_consumer,
+	// service, instance_lost, drain, shutdown, overrun and internal.
 	SocketClosed func(status wire.CloseCode, reason string, open time.Duration)
 	// Refused is called for each handshake that is not accepted.
 	Refused func(Refusal)
