@@ -31,12 +31,12 @@ type Config struct {
 	LeaseTTL time.Duration
 
 	// Tick is the time between two renewals of a lease; at most a quarter of
-	// LeaseTTL. Default 1 s.
+	// LeaseTTL. Default 1 s, or a fifth of LeaseTTL if that is shorter.
 	Tick time.Duration
 
 	// Poll is the shortest time between two polls of the versions in Redis, at most
 	// a fifth of LeaseTTL; each wait is drawn from Poll to 1.5*Poll. Change
-	// notifications usually arrive earlier. Default 1 s.
+	// notifications usually arrive earlier. Default as Tick.
 	Poll time.Duration
 
 	// CallTimeout bounds one exchange with Redis. Default 1 s.
@@ -80,8 +80,8 @@ const (
 func (c Config) withDefaults() Config {
 	orString(&c.Namespace, DefaultNamespace)
 	orDefault(&c.LeaseTTL, DefaultLeaseTTL)
-	orDefault(&c.Tick, DefaultTick)
-	orDefault(&c.Poll, DefaultPoll)
+	orDefault(&c.Tick, min(DefaultTick, c.LeaseTTL/5))
+	orDefault(&c.Poll, min(DefaultPoll, c.LeaseTTL/5))
 	orDefault(&c.CallTimeout, DefaultCallTimeout)
 	orDefault(&c.PinTimeout, DefaultPinTimeout)
 	orDefault(&c.Batch, DefaultBatch)

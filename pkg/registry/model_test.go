@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 				"many":              m.many,
 				"beat":              m.beat,
 				"die":               m.die,
+				"reap the living":   m.reapLiving,
 				"leave":             m.leave,
 				"lose an answer":    m.loseAnswer,
 				"late duplicate":    m.lateDuplicate,
@@ -334,6 +335,21 @@ func (m *model) die(t *rapid.T) {
 			return instanceMember(n.r.cfg.Self).String() == victim
 		})
 		m.gateways = slices.DeleteFunc(m.gateways, func(l *lane) bool { return l.member == victim })
+	}
+}
+
+// reapLiving suspects somebody whose lease is good.
+func (m *model) reapLiving(t *rapid.T) {
+	for lease, deadline := range m.audit(t).leases {
+		if number(deadline) <= 1 {
+			continue
+		}
+		if err := m.node(t, "reaper").reap(context.Background(), modelService, lease, false); err != nil {
+			t.Fatal(err)
+		}
+		if m.audit(t).leases[lease] != deadline {
+			t.Fatalf("%s was reaped, though its lease was good until %s", lease, deadline)
+		}
 	}
 }
 
