@@ -9,6 +9,9 @@
 //		srv.Restart() // same address, empty unless Config.Args make it persist
 //	}
 //
+// [StartSentinel] runs a master with replicas and sentinels, [StartCluster] a cluster
+// of three masters with a replica each.
+//
 // # Guarantees
 //
 // [Start] and [Run] return when the server answers PING. The server listens on a

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,8 @@ type Config struct {
 	// Args are further options of redis-server, such as "--appendonly", "yes".
 	// They win over the ones that this package sets. Default: none.
 	Args []string
+
+	sentinel []string // lines of the configuration of a sentinel; nil: no sentinel
 }
 
 // TB is the part of testing.TB that [Start] needs.
@@ -105,6 +108,14 @@ func Run(ctx context.Context, cfg Config) (*Server, error) {
 		Network: "unix", Addr: s.socket(), Password: cfg.Password, DialerRetries: 1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
+	if cfg.sentinel != nil {
+		lines := append([]string{
+			"port " + strconv.Itoa(s.port), "bind 127.0.0.1", "unixsocket " + s.socket(), "dir " + dir,
+		}, cfg.sentinel...)
+		if err := os.WriteFile(s.sentinelFile(), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -192,7 +203,13 @@ func (s *Server) Log() string {
 func (s *Server) socket() string  { return filepath.Join(s.dir, "s") }
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
+// sentinelFile is where a sentinel keeps its configuration and what it learned.
+func (s *Server) sentinelFile() string { return filepath.Join(s.dir, "sentinel.conf") }
+
 func (s *Server) args() []string {
+	if s.cfg.sentinel != nil {
+		return []string{s.sentinelFile(), "--sentinel"}
+	}
 	a := []string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(),
 		"--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",

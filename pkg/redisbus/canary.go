@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 	"time"
+
+	"github.com/boreas-ws/boreas/pkg/link"
 )
 
 // canary publishes to a channel of its own and waits for its return: the only proof
@@ -14,7 +16,7 @@ import (
 type canary struct {
 	every, limit time.Duration
 	channel      string
-	pub          *publisher
+	ready        func(link.Source)   // schedules it
 	returned     func(time.Duration) // may be nil
 
 	token [16]byte  // tells our canaries from those of an earlier start of this node
@@ -25,9 +27,9 @@ type canary struct {
 	sent atomic.Int64 // when the youngest returned canary was sent, in ns since start; 0: none
 }
 
-func newCanary(cfg Config, channel string, pub *publisher) *canary {
+func newCanary(cfg Config, channel string, ready func(link.Source)) *canary {
 	c := &canary{
-		every: cfg.CanaryEvery, limit: cfg.SilenceLimit, channel: channel, pub: pub,
+		every: cfg.CanaryEvery, limit: cfg.SilenceLimit, channel: channel, ready: ready,
 		returned: cfg.Hooks.Canary, start: time.Now(), proven: make(chan struct{}),
 	}
 	_, _ = rand.Read(c.token[:]) // never fails
@@ -42,7 +44,7 @@ func (c *canary) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			c.pub.ready(c)
+			c.ready(c)
 		}
 	}
 }
@@ -93,4 +95,4 @@ func (c *canary) Datagram(b []byte) {
 }
 
 // Gap implements [link.Receiver]: a new subscription is tried out at once.
-func (c *canary) Gap() { c.pub.ready(c) }
+func (c *canary) Gap() { c.ready(c) }

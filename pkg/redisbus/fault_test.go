@@ -220,7 +220,7 @@ func TestCanaryNoticesTwoServers(t *testing.T) {
 		t.Error("healthy before anything came back")
 	}
 	other := parse(t, two.URL())
-	b.lanes[0].sub.top = other // as after a failover that moved one connection only
+	b.carrier.(*lane).sub.to = remote{Topology: other, dial: other.dial} // as after a failover that moved one connection only
 	run(t, b)
 	in, _ := subscribe(t, b, "ch")
 	gaps := in.gapCount()
@@ -275,7 +275,8 @@ func TestCanaryReplacesTheWriter(t *testing.T) {
 	cfg.Hooks.SubscriptionLost = lost.add
 	b, err := New(cfg)
 	must(t, err)
-	b.lanes[0].pub.top = parse(t, via)
+	top := parse(t, via)
+	b.carrier.(*lane).pub.to = remote{Topology: top, dial: top.dial}
 	run(t, b)
 	subscribe(t, b, "ch")
 	eventually(t, "the canary is missed", func() bool { return lost.has(LossCanary) })

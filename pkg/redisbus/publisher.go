@@ -27,7 +27,7 @@ const (
 // repeats: what becomes ready in the meantime leaves together in the next pipeline.
 // More than one connection, or a retried command, would reorder and repeat.
 type publisher struct {
-	top   *Topology
+	to    remote
 	name  string // of the connection
 	limit time.Duration
 	log   *slog.Logger
@@ -40,6 +40,9 @@ type publisher struct {
 	scheduled map[link.Source]struct{} // what is in queue
 
 	replace atomic.Bool // the connection shall be replaced before the next pipeline
+
+	// fabric hands sources from writer to writer in a cluster; nil where there is one.
+	fabric *fabric
 
 	// Owned by run.
 	client *redis.Client
@@ -66,9 +69,9 @@ type payload struct{ b []byte }
 // MarshalBinary implements encoding.BinaryMarshaler.
 func (p *payload) MarshalBinary() ([]byte, error) { return p.b, nil }
 
-func newPublisher(cfg Config) *publisher {
+func newPublisher(cfg Config, to remote) *publisher {
 	return &publisher{
-		top: cfg.Topology, name: "boreas-" + string(cfg.Node) + "-pub", limit: cfg.SilenceLimit,
+		to: to, name: "boreas-" + string(cfg.Node) + "-pub", limit: cfg.SilenceLimit,
 		log: cfg.Logger, hooks: cfg.Hooks,
 		wake: make(chan struct{}, 1), scheduled: map[link.Source]struct{}{},
 		arena: make([]byte, 0, arenaBytes),
@@ -105,7 +108,7 @@ func (p *publisher) run(ctx context.Context) {
 			return
 		case <-p.wake:
 		}
-		for p.flush(ctx) {
+		for ctx.Err() == nil && p.flush(ctx) {
 			if p.fails > 0 && !p.recover(ctx) {
 				return
 			}
@@ -118,7 +121,7 @@ func (p *publisher) connect(ctx context.Context) {
 	if p.client != nil {
 		_ = p.client.Close()
 	}
-	o := p.top.options(bound(ctx, p.top.dial))
+	o := p.to.options(bound(ctx, p.to.dial))
 	o.ClientName = p.name
 	o.PoolSize = 1
 	o.ReadTimeout, o.WriteTimeout = p.limit, p.limit
@@ -155,12 +158,14 @@ func (p *publisher) flush(ctx context.Context) bool {
 			}
 			break
 		}
+		if p.fabric != nil && !p.fabric.owns(p, src) {
+			p.fabric.done(p, src, true)
+			continue
+		}
 		free := arena[len(arena):]
 		datagram, more := src.Next(free)
 		if len(datagram) == 0 {
-			if more {
-				p.ready(src)
-			}
+			p.done(src, more)
 			continue
 		}
 		if len(datagram) <= cap(free) {
@@ -180,7 +185,7 @@ func (p *publisher) flush(ctx context.Context) bool {
 func (p *publisher) slot(ctx context.Context, i int) *slot {
 	if i == len(p.slots) {
 		s := new(slot)
-		s.cmd = redis.NewIntCmd(ctx, "publish", &s.channel, &s.payload)
+		s.cmd = redis.NewIntCmd(ctx, p.to.publish(), &s.channel, &s.payload)
 		p.slots = append(p.slots, s)
 	}
 	return p.slots[i]
@@ -212,16 +217,14 @@ func (p *publisher) exec(ctx context.Context, slots []*slot) {
 			receivers = -1
 		}
 		src.Published(receivers, cmdErr)
-		if s.more {
-			p.ready(src)
-		}
+		p.done(src, s.more)
 	}
 	if err != nil {
 		p.failed(ctx, err, len(slots))
 		return
 	}
 	if p.fails > 0 {
-		p.log.Info("publishing to Redis again", "redis", p.top, "after", time.Since(p.downAt))
+		p.log.Info("publishing to Redis again", "redis", p.to, "after", time.Since(p.downAt))
 		p.fails = 0
 	}
 	if p.hooks.Published != nil {
@@ -229,15 +232,36 @@ func (p *publisher) exec(ctx context.Context, slots []*slot) {
 	}
 }
 
+// done is called when the pipeline with a datagram of src is over, and when src had
+// none.
+func (p *publisher) done(src link.Source, more bool) {
+	if p.fabric != nil {
+		p.fabric.done(p, src, more)
+	} else if more {
+		p.ready(src)
+	}
+}
+
+// holds reports whether src is scheduled here.
+func (p *publisher) holds(src link.Source) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, known := p.scheduled[src]
+	return known
+}
+
 func (p *publisher) failed(ctx context.Context, err error, datagrams int) {
 	if p.hooks.PublishFailed != nil {
 		p.hooks.PublishFailed(datagrams)
+	}
+	if p.fabric != nil {
+		p.fabric.view.refresh() // the slot may have moved
 	}
 	p.fails++
 	if p.fails == 1 {
 		p.downAt = time.Now()
 		if ctx.Err() == nil {
-			p.log.Warn("publishing to Redis fails; retrying", "redis", p.top, "err", err)
+			p.log.Warn("publishing to Redis fails; retrying", "redis", p.to, "err", err)
 		}
 	}
 }

@@ -20,6 +20,8 @@ import (
 var (
 	errSilent = errors.New("no sign of life from Redis, although it was pinged")
 	errCanary = errors.New("what is published does not come back: the connections reach different servers, or publishing fails")
+	// errMigrated says that a slot of the cluster went to another server.
+	errMigrated = errors.New("the channel has moved to another server")
 	// errSessionOver keeps go-redis from connecting again behind our back.
 	errSessionOver = errors.New("the session is over")
 )
@@ -28,7 +30,7 @@ var (
 // has one connection, one reading goroutine, and a watchdog that ends it as soon as
 // it may have missed something.
 type subscriber struct {
-	top   *Topology
+	to    remote
 	name  string // of the connection
 	ping  time.Duration
 	limit time.Duration
@@ -37,6 +39,7 @@ type subscriber struct {
 
 	stale  func(since time.Time) bool // whether the canary is overdue
 	redial func()                     // replaces the publisher's connection
+	lost   func()                     // called at the end of each session; may be nil
 
 	changed chan struct{} // holds a token when channels has changed
 	heard   atomic.Uint64 // replies and messages read
@@ -45,9 +48,9 @@ type subscriber struct {
 	channels map[string]*subscription
 }
 
-func newSubscriber(cfg Config) *subscriber {
+func newSubscriber(cfg Config, to remote) *subscriber {
 	return &subscriber{
-		top: cfg.Topology, name: "boreas-" + string(cfg.Node) + "-sub",
+		to: to, name: "boreas-" + string(cfg.Node) + "-sub",
 		ping: cfg.PingEvery, limit: cfg.SilenceLimit, log: cfg.Logger, hooks: cfg.Hooks,
 		changed: make(chan struct{}, 1), channels: map[string]*subscription{},
 	}
@@ -137,16 +140,19 @@ func (s *subscriber) run(ctx context.Context) {
 		err := s.session(ctx, func() {
 			failures = 0
 			if !downAt.IsZero() {
-				s.log.Info("subscribed to Redis again", "redis", s.top, "after", time.Since(downAt))
+				s.log.Info("subscribed to Redis again", "redis", s.to, "after", time.Since(downAt))
 				downAt = time.Time{}
 			}
 		})
 		if ctx.Err() != nil {
 			return
 		}
+		if s.lost != nil {
+			s.lost()
+		}
 		if downAt.IsZero() {
 			downAt = time.Now()
-			s.log.Warn("the subscription to Redis is lost; retrying", "redis", s.top, "err", err)
+			s.log.Warn("the subscription to Redis is lost; retrying", "redis", s.to, "err", err)
 		}
 		if !backoff(ctx, failures) {
 			return
@@ -159,7 +165,7 @@ func (s *subscriber) run(ctx context.Context) {
 func (s *subscriber) session(ctx context.Context, subscribed func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	o := s.top.options(bound(ctx, once(s.top.dial)))
+	o := s.to.options(bound(ctx, once(s.to.dial)))
 	o.ClientName = s.name
 	o.PoolSize = 1
 	o.ReadTimeout, o.WriteTimeout = s.limit, s.limit // reading messages has no timeout
@@ -224,8 +230,14 @@ func (s *subscriber) read(ctx context.Context, ps *redis.PubSub, confirmed chan<
 			}
 		case *redis.Subscription:
 			sub := s.get(m.Channel)
-			if m.Kind != "subscribe" || sub == nil {
+			if sub == nil {
 				continue // the answer to an unsubscribe, or too late
+			}
+			if m.Kind == "sunsubscribe" { // by the server, or by us before another subscribe
+				return errMigrated
+			}
+			if m.Kind != "subscribe" && m.Kind != "ssubscribe" {
+				continue
 			}
 			if s.hooks.Subscribed != nil {
 				s.hooks.Subscribed()

@@ -13,10 +13,24 @@ import (
 // defaultDialTimeout bounds one attempt to connect, TLS handshake included.
 const defaultDialTimeout = 2 * time.Second
 
+// kind is how a Redis is organised.
+type kind int
+
+const (
+	standalone kind = iota // one server
+	sentinel               // one master at a time, which sentinels name
+	cluster                // many masters, which share the slots
+)
+
 // Topology says where Redis is and how to connect to it. [ParseURL] makes one. It
 // is immutable, and prints without its password.
 type Topology struct {
-	network, addr      string
+	kind               kind
+	network, addr      string   // of a standalone server
+	addrs              []string // of the sentinels, or of the cluster's nodes to ask first
+	master             string   // its name at the sentinels
+	sentinelUser       string
+	sentinelPassword   string
 	username, password string
 	db                 int
 	tls                *tls.Config
@@ -33,9 +47,50 @@ func (t *Topology) GoString() string { return t.redacted }
 // NewClient makes a client for commands, with a pool of its own; the caller closes
 // it. When ctx ends, so do its connections, with calls that Redis leaves hanging. The
 // client obeys the deadlines of contexts, and never repeats a command by itself: only
-// its caller knows which may be repeated.
+// its caller knows which may be repeated. In a cluster, though, a command is sent
+// again to the server to which it is redirected, and after a connection broke.
+//
+// The client of a topology with sentinels or of a cluster has a goroutine that
+// follows the masters; it ends with Close, or ctx.
 func (t *Topology) NewClient(ctx context.Context) redis.UniversalClient {
-	return redis.NewClient(t.options(bound(ctx, t.dial)))
+	switch t.kind {
+	case sentinel:
+		ctx, stop := context.WithCancel(ctx)
+		m := newMaster(t)
+		return follow(ctx, stop, redis.NewClient(m.remote().options(bound(ctx, m.dial))), m.run)
+	case cluster:
+		ctx, stop := context.WithCancel(ctx)
+		v := newView(t)
+		c := v.client(ctx)
+		v.changed = func() { c.ReloadState(ctx) }
+		return follow(ctx, stop, c, v.run)
+	default:
+		return redis.NewClient(t.options(bound(ctx, t.dial)))
+	}
+}
+
+// followed is a client with the goroutine that keeps it on the right servers.
+type followed struct {
+	redis.UniversalClient
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+func follow(ctx context.Context, stop context.CancelFunc, c redis.UniversalClient, run func(context.Context)) *followed {
+	f := &followed{UniversalClient: c, stop: stop, ended: make(chan struct{})}
+	go func() {
+		defer close(f.ended)
+		run(ctx)
+	}()
+	return f
+}
+
+// Close implements [redis.UniversalClient].
+func (f *followed) Close() error {
+	f.stop()
+	err := f.UniversalClient.Close()
+	<-f.ended
+	return err
 }
 
 // options are the settings that all of our connections share.

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,15 @@ func TestParseURL(t *testing.T) {
 		{"redis://[::1]:7", Topology{network: "tcp", addr: "[::1]:7"}},
 		{"redis://:p%40ss@h", Topology{network: "tcp", addr: "h:6379", password: "p@ss"}},
 		{"redis://u:p@h?dial_timeout=500ms", Topology{network: "tcp", addr: "h:6379", username: "u", password: "p", dialTimeout: 500 * time.Millisecond}},
+		{"redis+sentinel://a,b:7/main", Topology{kind: sentinel, network: "tcp", addrs: []string{"a:26379", "b:7"}, master: "main"}},
+		{
+			"redis+sentinel://u:p@a/main/3?sentinel_user=su&sentinel_password=sp",
+			Topology{
+				kind: sentinel, network: "tcp", addrs: []string{"a:26379"}, master: "main", db: 3,
+				username: "u", password: "p", sentinelUser: "su", sentinelPassword: "sp",
+			},
+		},
+		{"redis+cluster://:p@[::1]:7,b", Topology{kind: cluster, network: "tcp", addrs: []string{"[::1]:7", "b:6379"}, password: "p"}},
 		{"unix:///run/r.sock", Topology{network: "unix", addr: "/run/r.sock"}},
 		{"unix://u:p@/run/r.sock?db=3", Topology{network: "unix", addr: "/run/r.sock", username: "u", password: "p", db: 3}},
 	} {
@@ -43,7 +53,7 @@ func TestParseURL(t *testing.T) {
 			tc.want.dialTimeout = defaultDialTimeout
 		}
 		tc.want.redacted = got.redacted
-		if *got != tc.want {
+		if !reflect.DeepEqual(*got, tc.want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", tc.url, struct{ Topology }{*got}, struct{ Topology }{tc.want})
 		}
 	}
@@ -68,7 +78,7 @@ func TestParseURLNamesTheProblem(t *testing.T) {
 		{"redis://h/1?db=2", []string{"db:", "in the path already"}},
 		{"redis://user@h", []string{"user without a password", "redis://:password@host"}},
 		{"redis://h?db=1&db=2", []string{"db is given more than once"}},
-		{"redis://h?pool_size=3", []string{`unknown option "pool_size"`, "known are db, dial_timeout, tls_ca"}},
+		{"redis://h?pool_size=3", []string{`unknown option "pool_size"`, "known are db, dial_timeout, sentinel_user"}},
 		{"redis://h?dial_timeout=5", []string{"dial_timeout", "500ms"}},
 		{"redis://h?dial_timeout=-1s", []string{"dial_timeout"}},
 		{"redis://h?tls_ca=x", []string{"tls_ca needs TLS", "rediss://"}},
@@ -78,6 +88,16 @@ func TestParseURLNamesTheProblem(t *testing.T) {
 		{"rediss://h?tls_cert=x", []string{"tls_cert and tls_key must be given together"}},
 		{"rediss://h?tls_cert=/no/cert&tls_key=/no/key", []string{"tls_cert, tls_key", "/no/cert"}},
 		{"rediss://h?tls_skip_verify=maybe", []string{"tls_skip_verify", `"maybe"`}},
+		{"redis://a,b", []string{"one host", "redis+cluster://"}},
+		{"redis+sentinel://a:26379", []string{"master's name"}},
+		{"redis+sentinel://a/main/x", []string{"database", "number"}},
+		{"redis+sentinel://a,,b/main", []string{"host"}},
+		{"redis+sentinel:///main", []string{"host"}},
+		{"redis+sentinel://a/main?sentinel_user=x", []string{"sentinel_user without sentinel_password"}},
+		{"redis+cluster://a,b:x", []string{"port"}},
+		{"redis+cluster://a/1", []string{"no databases"}},
+		{"redis+cluster://a?db=1", []string{"no databases"}},
+		{"redis+cluster://a?sentinel_password=x", []string{"sentinel_password needs redis+sentinel://"}},
 		{"unix://", []string{"absolute path of a socket"}},
 		{"unix://relative/s", []string{"absolute path of a socket"}},
 		{"redis://h?db=x&nope=1&dial_timeout=0", []string{"db:", `"nope"`, "dial_timeout"}}, // all at once
@@ -115,6 +135,7 @@ func TestPasswordsStayHidden(t *testing.T) {
 		for _, password := range []string{c + secret, secret + c, secret + c + secret, "1" + c + secret} {
 			for _, format := range []string{
 				"redis://user:%s@host/0", "redis://:%s@host", "rediss://:%s@host:6380/1?tls_skip_verify=1",
+				"redis+sentinel://user:%s@host:1,b/m", "redis+sentinel://a,b/m?sentinel_password=%s", "rediss+cluster://:%s@a:1,b:2",
 				"unix://:%s@/run/s", "unix://user:%s@/run/s?db=1", "%s@host", "redis:%s@host", "//:%s@host",
 			} {
 				leaks(t, fmt.Sprintf(format, password))
@@ -127,6 +148,7 @@ func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"redis://user:pass@localhost:6379/0?dial_timeout=1s", "rediss://:p@h?tls_skip_verify=true&tls_server_name=x",
 		"unix://u:p@/run/s?db=1", "redis://[::1]:1", "redis://h/x?db=1",
+		"redis+sentinel://u:p@a,b:7/main/3?sentinel_password=x", "redis+cluster://:p@a,[::1]:7",
 	} {
 		f.Add(s, "p")
 	}

@@ -36,14 +36,22 @@ func (w *watch) ask(ctx context.Context) error {
 	}
 	w.s.mu.RUnlock()
 	if len(drop) > 0 {
-		if err := w.ps.Unsubscribe(ctx, drop...); err != nil {
+		unsubscribe := w.ps.Unsubscribe
+		if w.s.to.sharded {
+			unsubscribe = w.ps.SUnsubscribe
+		}
+		if err := unsubscribe(ctx, drop...); err != nil {
 			return err
 		}
 	}
-	if len(add) > 0 {
+	switch {
+	case len(add) == 0:
+		return nil
+	case w.s.to.sharded:
+		return w.ps.SSubscribe(ctx, add...)
+	default:
 		return w.ps.Subscribe(ctx, add...)
 	}
-	return nil
 }
 
 // run returns why the session has to end.
