@@ -81,14 +81,15 @@ func BenchmarkPinSet(b *testing.B) {
 	set := newPinSet()
 	w := newWaiter()
 	var batch []operation
-	at := []wire.Incarnation{inc("a", 1)}
+	at := inc("a", 1)
 	b.ReportAllocs()
 	for i := range b.N {
 		socket := benchSocket(i & 1023)
 		set.pin(socket, w, 1)
 		batch = set.take(1, batch[:0])
 		if len(batch) > 0 {
-			set.settle(batch, at)
+			batch[0].at = at
+			set.settle(batch)
 		}
 		<-w.done
 	}

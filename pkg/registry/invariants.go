@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -42,10 +43,11 @@ func Check(ctx context.Context, client redis.UniversalClient, namespace string) 
 		if !ok || !isService {
 			continue
 		}
-		services[name] = append(services[name], nil...)
+		hashes := services[name]
 		if strings.HasPrefix(kind, "p:") {
-			services[name] = append(services[name], scan.Val())
+			hashes = append(hashes, scan.Val())
 		}
+		services[name] = hashes
 	}
 	if err := scan.Err(); err != nil {
 		return nil, fmt.Errorf("check: scan: %w", err)
@@ -127,7 +129,7 @@ func (a audit) violations() []string {
 			bad("%d pins of %s, which has no lease", len(pins), gateway)
 		case leased && good != summed:
 			bad("%s: lease %s, but checksum %q", gateway, deadline, checksum)
-		case leased && good && checksum != fmt.Sprint(sum):
+		case leased && good && checksum != strconv.FormatInt(sum, 10):
 			bad("%s: checksum %s, but its %d pins have %d", gateway, checksum, len(pins), sum)
 		}
 	}

@@ -180,10 +180,10 @@ func (l *lane) work(ctx context.Context, tick <-chan time.Time) error {
 			}
 		}
 		l.mu.Lock()
-		comparable := !l.set.doubtful()
+		certain := !l.set.doubtful()
 		l.mu.Unlock()
 		switch { // a batch and a beat take turns: neither can starve the other
-		case l.beatDue && l.joined && comparable:
+		case l.beatDue && l.joined && certain:
 			if err := l.beat(ctx, true); err != nil {
 				return err
 			}
@@ -229,11 +229,10 @@ func (l *lane) send(ctx context.Context, batch []operation) error {
 		return err
 	}
 	l.limit = min(2*l.limit, l.r.cfg.Batch)
-	at := make([]wire.Incarnation, len(batch))
 	for n := range batch {
-		at[n] = l.instance(text(c.reply[n]))
+		batch[n].at = l.instance(text(c.reply[n]))
 	}
-	l.set.settle(batch, at)
+	l.set.settle(batch)
 	return nil
 }
 

@@ -242,7 +242,7 @@ func (m *model) pin(t *rapid.T) {
 			t.Fatalf("%s was pinned to %v; pinning it again gave %v, %v", socket, had, got.instance, got.err)
 		}
 	case want.IsZero():
-		if got.err != ErrNoInstance {
+		if !errors.Is(got.err, ErrNoInstance) {
 			t.Fatalf("no instance serves, but pin gave %v, %v", got.instance, got.err)
 		}
 	case got.instance != want || got.err != nil:

@@ -58,6 +58,7 @@ func newPinSet() *pinSet {
 type operation struct {
 	code  string
 	entry *pending
+	at    wire.Incarnation // set by who ran it: what the socket is pinned to now, or zero
 }
 
 const (
@@ -193,11 +194,10 @@ func (s *pinSet) takeFrom(queue *[]*pending, limit int, batch []operation) []ope
 	return batch
 }
 
-// settle says what the batch did: for each operation the instance that the socket
-// is pinned to now, or zero.
-func (s *pinSet) settle(batch []operation, instances []wire.Incarnation) {
-	for n, op := range batch {
-		e, at := op.entry, instances[n]
+// settle says that the batch ran, and what it did.
+func (s *pinSet) settle(batch []operation) {
+	for _, op := range batch {
+		e, at := op.entry, op.at
 		e.flying, e.maybe = false, false
 		s.set(e.socket, at)
 		if e.want && op.code == opUnpin || !e.want && !at.IsZero() {

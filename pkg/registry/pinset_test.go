@@ -20,9 +20,8 @@ type fakePins struct {
 	ever bool // there was a time when none did
 }
 
-func (f *fakePins) run(batch []operation) []wire.Incarnation {
-	var out []wire.Incarnation
-	for _, op := range batch {
+func (f *fakePins) run(batch []operation) []operation {
+	for n, op := range batch {
 		s := op.entry.socket
 		if op.code != opPin {
 			delete(f.pins, s)
@@ -31,9 +30,9 @@ func (f *fakePins) run(batch []operation) []wire.Incarnation {
 			f.next++
 			f.pins[s] = inc("i", f.next)
 		}
-		out = append(out, f.pins[s])
+		batch[n].at = f.pins[s]
 	}
-	return out
+	return batch
 }
 
 // TestPinSet lets callers come and go while batches succeed, get lost, or run
@@ -86,7 +85,7 @@ func TestPinSet(t *testing.T) {
 				set.unpin(s)
 				wants[s] = false
 			},
-			"repin": func(t *rapid.T) {
+			"repin": func(*rapid.T) {
 				s, w := socket(), newWaiter()
 				before := set.settled[s]
 				set.unpin(s)
@@ -94,7 +93,7 @@ func TestPinSet(t *testing.T) {
 				wants[s] = true
 				requests = append(requests, request{waiter: w, socket: s, before: before})
 			},
-			"give up": func(t *rapid.T) {
+			"give up": func(*rapid.T) {
 				s, w := socket(), newWaiter()
 				_, settled := set.settled[s]
 				e := set.pending[s]
@@ -122,7 +121,7 @@ func TestPinSet(t *testing.T) {
 			"answer": func(t *rapid.T) {
 				redis.none = rapid.IntRange(0, 30).Draw(t, "no instance") == 0
 				redis.ever = redis.ever || redis.none
-				set.settle(batch, redis.run(batch))
+				set.settle(redis.run(batch))
 				batch = nil
 			},
 			"lose": func(t *rapid.T) {
@@ -139,13 +138,13 @@ func TestPinSet(t *testing.T) {
 				}
 			},
 		})
-		set.settle(batch, redis.run(batch))
+		set.settle(redis.run(batch))
 		redis.none = false
 		for {
 			if batch = set.take(limit, nil); len(batch) == 0 {
 				break
 			}
-			set.settle(batch, redis.run(batch))
+			set.settle(redis.run(batch))
 		}
 		if !maps.Equal(set.settled, redis.pins) {
 			t.Fatalf("the set has %v; redis has %v", set.settled, redis.pins)

@@ -26,15 +26,13 @@ for n = 2, #ARGV, 2 do
     count(before, -1)
   end
   local now = redis.call('HGET', KEYS[5], socket)
-  if now ~= name then
-    if now then
-      count(now, -1)
-      drift = drift - sum(socket, now)
-    end
-    redis.call('HSET', KEYS[5], socket, name)
-    count(name, 1)
-    drift = drift + sum(socket, name)
+  if now then
+    count(now, -1)
+    drift = drift - sum(socket, now)
   end
+  redis.call('HSET', KEYS[5], socket, name)
+  count(name, 1)
+  drift = drift + sum(socket, name)
 end
 for name, n in pairs(counts) do
   if n ~= 0 and tonumber(redis.call('ZINCRBY', KEYS[2], n, name)) <= 0 and redis.call('HEXISTS', KEYS[1], name) == 0 then
