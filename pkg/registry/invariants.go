@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,22 +36,21 @@ func (v Violation) String() string { return v.Service + ": " + v.Detail }
 // It reads everything, and blocks Redis meanwhile: for tests and chaos runs only.
 func Check(ctx context.Context, client redis.UniversalClient, namespace string) ([]Violation, error) {
 	keys := newKeyspace(namespace)
+	found, err := scan(ctx, client, string(keys)+"{*")
+	if err != nil {
+		return nil, fmt.Errorf("check: scan: %w", err)
+	}
 	services := map[string][]string{} // -> hashes of pins
-	scan := client.Scan(ctx, 0, string(keys)+"{*", 1000).Iterator()
-	for scan.Next(ctx) {
-		tag, kind, ok := strings.Cut(strings.TrimPrefix(scan.Val(), string(keys)+"{"), "}:")
+	for _, key := range found {
+		tag, kind, ok := strings.Cut(strings.TrimPrefix(key, string(keys)+"{"), "}:")
 		name, isService := strings.CutSuffix(tag, ".0")
 		if !ok || !isService {
 			continue
 		}
-		hashes := services[name]
+		services[name] = append(services[name], nil...)
 		if strings.HasPrefix(kind, "p:") {
-			hashes = append(hashes, scan.Val())
+			services[name] = append(services[name], key)
 		}
-		services[name] = hashes
-	}
-	if err := scan.Err(); err != nil {
-		return nil, fmt.Errorf("check: scan: %w", err)
 	}
 	var all []Violation
 	for _, name := range slices.Sorted(maps.Keys(services)) {
@@ -70,6 +70,30 @@ func Check(ctx context.Context, client redis.UniversalClient, namespace string) 
 		all = append(all, Violation{routesEvent, detail})
 	}
 	return all, nil
+}
+
+// scan returns the keys that match, once each, of all masters if there are several.
+func scan(ctx context.Context, client redis.UniversalClient, match string) ([]string, error) {
+	var mu sync.Mutex
+	found := map[string]struct{}{}
+	one := func(ctx context.Context, client redis.Cmdable) error {
+		keys := client.Scan(ctx, 0, match, 1000).Iterator()
+		for keys.Next(ctx) {
+			mu.Lock()
+			found[keys.Val()] = struct{}{}
+			mu.Unlock()
+		}
+		return keys.Err()
+	}
+	var err error
+	if cluster, ok := client.(interface {
+		ForEachMaster(context.Context, func(context.Context, *redis.Client) error) error
+	}); ok {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return one(ctx, c) })
+	} else {
+		err = one(ctx, client)
+	}
+	return slices.Sorted(maps.Keys(found)), err
 }
 
 // audit is everything that Redis has of a service.

@@ -61,6 +61,7 @@ func (r *Registry) Announce(ctx context.Context, s Service) error {
 	})
 	if err == nil {
 		r.instances[s.Name] = i
+		r.cfg.Hooks.Joined(s.Name, KindInstance, CauseJoin, 0)
 		return nil
 	}
 	if old := r.instances[s.Name]; old == nil && !errors.As(err, new(*ErrRouteConflict)) {

@@ -147,9 +147,10 @@ func TestOnChange(t *testing.T) {
 			t.Errorf("change from version %d to %d; the view has %d", old.Version, next.Version, r.View().Version)
 		}
 	})
+	now := time.Now()
 	publish := func(want int) {
 		t.Helper()
-		w.publish(time.Now())
+		w.publish(now)
 		if heard != want {
 			t.Errorf("heard of %d changes; want %d", heard, want)
 		}
@@ -167,9 +168,17 @@ func TestOnChange(t *testing.T) {
 	changed.Gateways = []string{"public"}
 	w.routes = map[string]Service{"chat": changed}
 	publish(2)
+	w.routes = nil // lost, while the instance lives
+	now = now.Add(DefaultLeaseTTL - 1)
+	publish(2)
+	now = now.Add(1) // lost for good: another service has them
+	publish(3)
+	if s := r.View().Services["chat"]; s == nil || len(s.Routes) != 0 {
+		t.Errorf("a TTL after the routes were gone the view has %+v", s)
+	}
 	stop()
 	delete(w.tracked, "chat")
-	publish(2)
+	publish(3)
 	if len(r.View().Services) != 0 {
 		t.Errorf("the view still has %v", r.View().Services)
 	}

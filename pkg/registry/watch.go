@@ -43,6 +43,21 @@ type tracked struct {
 	missing map[member]time.Time
 	view    *ServiceView
 	idle    bool // Redis has nothing of it
+
+	announced time.Time // when it was last seen in the route table
+}
+
+// unannounced is what to show of a service that is not in the route table. If it
+// was there within a TTL, Redis may have lost the table.
+func (t *tracked) unannounced(name string, now time.Time, ttl time.Duration) Service {
+	switch {
+	case t.view == nil:
+		return Service{Name: name, OnInstanceLoss: PolicyClose}
+	case now.Sub(t.announced) < ttl:
+		return t.view.Service
+	default:
+		return Service{Name: name, OnInstanceLoss: t.view.OnInstanceLoss}
+	}
 }
 
 const (
@@ -200,11 +215,10 @@ func (w *watcher) publish(now time.Time) {
 	changed := false
 	for name, t := range w.tracked {
 		service, announced := w.routes[name]
-		if !announced {
-			service = Service{Name: name, OnInstanceLoss: PolicyClose}
-			if t.view != nil {
-				service = t.view.Service // while instances live, only the route table lost data
-			}
+		if announced {
+			t.announced = now
+		} else {
+			service = t.unannounced(name, now, w.r.cfg.LeaseTTL)
 		}
 		v := build(service, t.members, t.counts, t.view, t.missing, now, w.r.cfg.LeaseTTL)
 		t.view = v
