@@ -30,6 +30,10 @@ var (
 // gateways may be mounted: the first that serves a path has it. Somebody else runs
 // and drains gw. The router has checked the client's origin already, so the
 // gateway does not see it.
+//
+// A message that cannot be forwarded sets the context's Error, which Velaros tells
+// nobody unless middleware before this one does. The gateway is given the client's
+// own bytes: middleware that changes a path or data belongs in the services.
 func Gateway(gw *gateway.Gateway) *Middleware {
 	return &Middleware{gateway: gw, sessions: map[string]*session{}}
 }
@@ -72,6 +76,13 @@ func (m *Middleware) session(ctx *velaros.Context) (*session, error) {
 	m.mu.Lock()
 	s := m.sessions[ctx.SocketID()]
 	if s == nil && serves {
+		// Velaros ends the contexts of a socket before it runs the close handlers. A
+		// message that is handled later than those must not start a session: nobody
+		// would end it.
+		if err := ctx.Err(); err != nil {
+			m.mu.Unlock()
+			return nil, err
+		}
 		s = &session{}
 		m.sessions[ctx.SocketID()] = s
 	}
@@ -80,5 +91,12 @@ func (m *Middleware) session(ctx *velaros.Context) (*session, error) {
 		return nil, nil
 	}
 	s.once.Do(func() { s.err = s.open(ctx, m.gateway) })
+	if s.err != nil { // the next message tries again
+		m.mu.Lock()
+		if m.sessions[ctx.SocketID()] == s {
+			delete(m.sessions, ctx.SocketID())
+		}
+		m.mu.Unlock()
+	}
 	return s, s.err
 }

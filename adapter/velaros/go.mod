@@ -7,6 +7,8 @@ require (
 	github.com/boreas-ws/boreas v0.0.0
 	github.com/coder/websocket v1.8.14
 	github.com/gorilla/websocket v1.5.3
+	go.uber.org/goleak v1.3.0
+	google.golang.org/protobuf v1.36.12
 )
 
 replace github.com/boreas-ws/boreas => ../..

@@ -2,6 +2,7 @@ package velarosadapter
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/RobertWHurst/velaros"
 
@@ -27,27 +28,32 @@ func Handler(r *velaros.Router) service.Handler { return &handler{router: r} }
 
 type handler struct {
 	router *velaros.Router
-	public []*router.Pattern // set by RouteDescriptors, before any socket is served
+	public atomic.Pointer[[]*router.Pattern] // set by RouteDescriptors, before any socket is served
 }
 
 // RouteDescriptors implements service.Handler.
 func (h *handler) RouteDescriptors() []*router.RouteDescriptor {
 	var descriptors []*router.RouteDescriptor
-	h.public = nil
+	var public []*router.Pattern
 	for _, d := range h.router.RouteDescriptors() {
 		p, err := router.NewPattern(d.Pattern.String())
 		if err != nil {
 			panic(fmt.Sprintf("velarosadapter: pattern %q: %v", d.Pattern.String(), err))
 		}
-		h.public = append(h.public, p)
+		public = append(public, p)
 		descriptors = append(descriptors, &router.RouteDescriptor{Pattern: p})
 	}
+	h.public.Store(&public)
 	return descriptors
 }
 
 // announced reports whether a path belongs to a public route.
 func (h *handler) announced(path string) bool {
-	for _, p := range h.public {
+	public := h.public.Load()
+	if public == nil {
+		return false
+	}
+	for _, p := range *public {
 		if _, ok := p.Match(path); ok {
 			return true
 		}

@@ -34,6 +34,7 @@ type socket struct {
 	changed chan struct{} // closed and replaced at every change
 	queue   []message
 	open    map[string]struct{} // ids of requests without an answer
+	paths   recent              // of the messages that had an id
 	ended   bool
 	finish  bool // the queue and the open requests are waited for
 	status  router.Status
@@ -44,6 +45,7 @@ type socket struct {
 type message struct {
 	kind router.MessageType
 	data []byte
+	size int // of the client's message, which may be shorter than data
 }
 
 var (
@@ -67,9 +69,15 @@ func (s *socket) signal() {
 // Deliver implements router.SocketHandler.
 func (s *socket) Deliver(kind router.MessageType, data []byte) {
 	head, err := s.encoding.Peek(data)
-	if err == nil && len(head.Path) > 0 && !s.handler.announced(string(head.Path)) {
+	id, path := string(head.ID), string(head.Path)
+	switch {
+	case err != nil: // two decoders might see different paths in it
 		s.conn.Consumed(len(data))
-		go s.refuse(string(head.ID), string(head.Path)) // Deliver must not wait for credit
+		go s.refuse("", wire.CodeBadMessage, err.Error()) // Deliver must not wait for credit
+		return
+	case path != "" && !s.handler.announced(path):
+		s.conn.Consumed(len(data))
+		go s.refuse(id, wire.CodeNoRoute, "no service handles "+path)
 		return
 	}
 	s.mu.Lock()
@@ -77,16 +85,27 @@ func (s *socket) Deliver(kind router.MessageType, data []byte) {
 	if s.ended {
 		return
 	}
-	s.queue = append(s.queue, message{kind, data})
-	if err == nil && len(head.ID) > 0 && len(head.Path) > 0 && len(s.open) < maxOpenRequests {
-		s.open[string(head.ID)] = struct{}{}
+	m := message{kind: kind, data: data, size: len(data)}
+	if id != "" {
+		if path == "" { // Velaros finds the handler that waits for it by its path
+			if path, _ = s.paths.get(id); path != "" {
+				m.data = s.encoding.AppendMessage(nil, envelope.Message{ID: id, Path: path, Data: head.Data, Meta: head.Meta})
+			}
+		}
+		if path != "" {
+			s.paths.put(id, path)
+			if len(s.open) < maxOpenRequests {
+				s.open[id] = struct{}{}
+			}
+		}
 	}
+	s.queue = append(s.queue, m)
 	s.signal()
 }
 
-// refuse answers a message for a path that was not announced.
-func (s *socket) refuse(id, path string) {
-	data := s.encoding.AppendError(nil, id, wire.CodeNoRoute, "no service handles "+path)
+// refuse answers a message that no handler may see.
+func (s *socket) refuse(id string, code wire.ErrorCode, text string) {
+	data := s.encoding.AppendError(nil, id, code, text)
 	// An error means that the socket has ended, and nobody waits for the answer.
 	_ = s.conn.Send(context.Background(), router.Outgoing{Type: s.encoding.MessageType(), Data: data})
 }
@@ -123,9 +142,10 @@ func (s *socket) Read(ctx context.Context) (*velaros.SocketMessage, error) {
 		s.mu.Lock()
 		if len(s.queue) > 0 {
 			m := s.queue[0]
+			s.queue[0] = message{}
 			s.queue = s.queue[1:]
 			s.mu.Unlock()
-			s.conn.Consumed(len(m.data))
+			s.conn.Consumed(m.size)
 			return &velaros.SocketMessage{Type: velaros.MessageType(m.kind), RawData: m.data}, nil
 		}
 		ended, wait := s.ended, s.finish && len(s.open) > 0
@@ -166,12 +186,13 @@ func (s *socket) Write(ctx context.Context, msg *velaros.SocketMessage) error {
 	default:
 	}
 	// Velaros does not say whether a handler waits for an answer under this id, so
-	// the gateway is always told who used it last.
+	// the gateway is always told who used it last. Of the message's type it takes
+	// text where it does not know better, in open and close handlers.
 	var id string
 	if head, err := s.encoding.Peek(msg.Data); err == nil && len(head.ID) > 0 {
 		id = string(head.ID)
 	}
-	err := s.conn.Send(ctx, router.Outgoing{Type: router.MessageType(msg.Type), Data: msg.Data, ID: id})
+	err := s.conn.Send(ctx, router.Outgoing{Type: s.encoding.MessageType(), Data: msg.Data, ID: id})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, answered := s.open[id]; answered {
