@@ -57,27 +57,29 @@ func (t *Topology) NewClient(ctx context.Context) redis.UniversalClient {
 	case sentinel:
 		ctx, stop := context.WithCancel(ctx)
 		m := newMaster(t)
-		return follow(ctx, stop, redis.NewClient(m.remote().options(bound(ctx, m.dial))), m.run)
+		return &masterClient{
+			Client:    redis.NewClient(m.remote().options(bound(ctx, m.dial))),
+			following: follow(ctx, stop, m.run),
+		}
 	case cluster:
 		ctx, stop := context.WithCancel(ctx)
 		v := newView(t)
 		c := v.client(ctx)
 		v.changed = func() { c.ReloadState(ctx) }
-		return follow(ctx, stop, c, v.run)
+		return &clusterClient{ClusterClient: c, following: follow(ctx, stop, v.run)}
 	default:
 		return redis.NewClient(t.options(bound(ctx, t.dial)))
 	}
 }
 
-// followed is a client with the goroutine that keeps it on the right servers.
-type followed struct {
-	redis.UniversalClient
+// following is the goroutine that keeps a client on the right servers.
+type following struct {
 	stop  context.CancelFunc
 	ended chan struct{}
 }
 
-func follow(ctx context.Context, stop context.CancelFunc, c redis.UniversalClient, run func(context.Context)) *followed {
-	f := &followed{UniversalClient: c, stop: stop, ended: make(chan struct{})}
+func follow(ctx context.Context, stop context.CancelFunc, run func(context.Context)) following {
+	f := following{stop: stop, ended: make(chan struct{})}
 	go func() {
 		defer close(f.ended)
 		run(ctx)
@@ -85,11 +87,31 @@ func follow(ctx context.Context, stop context.CancelFunc, c redis.UniversalClien
 	return f
 }
 
+// masterClient is a client of the master that sentinels name.
+type masterClient struct {
+	*redis.Client
+	following following
+}
+
 // Close implements [redis.UniversalClient].
-func (f *followed) Close() error {
-	f.stop()
-	err := f.UniversalClient.Close()
-	<-f.ended
+func (c *masterClient) Close() error {
+	c.following.stop()
+	err := c.Client.Close()
+	<-c.following.ended
+	return err
+}
+
+// clusterClient is a client of a cluster.
+type clusterClient struct {
+	*redis.ClusterClient
+	following following
+}
+
+// Close implements [redis.UniversalClient].
+func (c *clusterClient) Close() error {
+	c.following.stop()
+	err := c.ClusterClient.Close()
+	<-c.following.ended
 	return err
 }
 

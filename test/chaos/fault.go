@@ -30,6 +30,8 @@ type Fault struct {
 // The backends.
 const (
 	Standalone = "standalone"
+	Sentinel   = "sentinel"
+	Cluster    = "cluster"
 )
 
 const (
@@ -75,7 +77,7 @@ func (e *experiment) every(ctx context.Context, interval time.Duration, times in
 
 // Faults lists all faults.
 func Faults() []Fault {
-	return slices.Concat(redisFaults(), nodeFaults(), networkFaults(), clientFaults())
+	return slices.Concat(redisFaults(), sentinelFaults(), clusterFaults(), nodeFaults(), networkFaults(), clientFaults())
 }
 
 func redisFaults() []Fault {

@@ -157,7 +157,14 @@ func runGroup(ctx context.Context, cfg Config, faults []Fault, report *Report) (
 }
 
 func startBackend(ctx context.Context, f Fault) (backend, error) {
-	return startStandalone(ctx, f.args...)
+	switch f.Backend {
+	case Sentinel:
+		return startSentinel(ctx)
+	case Cluster:
+		return startCluster(ctx)
+	default:
+		return startStandalone(ctx, f.args...)
+	}
 }
 
 // runner injects faults into one system.

@@ -1,0 +1,158 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/boreas-ws/boreas/internal/redistest"
+)
+
+// mendTimeout bounds the wait, before a fault, for Redis to have got over the one
+// before; promotionTimeout the wait for a promotion.
+const (
+	mendTimeout      = 60 * time.Second
+	promotionTimeout = 20 * time.Second
+)
+
+// sentinelFaults are over when a replica was promoted.
+func sentinelFaults() []Fault {
+	// during injects into a group that is well, and is told its master.
+	during := func(f func(context.Context, *experiment, *sentinelBackend, *redistest.Server) error) func(context.Context, *experiment) error {
+		return func(ctx context.Context, e *experiment) error {
+			s := e.backend.(*sentinelBackend)
+			mending, cancel := context.WithTimeout(ctx, mendTimeout)
+			defer cancel()
+			if err := s.mend(mending); err != nil {
+				return err
+			}
+			master, err := s.Master(ctx)
+			if err != nil {
+				return err
+			}
+			ctx, cancel = context.WithTimeout(ctx, promotionTimeout)
+			defer cancel()
+			return f(ctx, e, s, master)
+		}
+	}
+	return []Fault{
+		{Number: 13, Name: "SENTINEL FAILOVER", Backend: Sentinel, inject: during(
+			func(ctx context.Context, _ *experiment, s *sentinelBackend, _ *redistest.Server) error {
+				return s.Failover(ctx)
+			})},
+		{Number: 14, Name: "master kill -9 under Sentinel", Backend: Sentinel, inject: during(
+			func(ctx context.Context, _ *experiment, s *sentinelBackend, master *redistest.Server) error {
+				if err := master.Kill(); err != nil {
+					return err
+				}
+				return s.Promoted(ctx, master)
+			})},
+		{Number: 15, Name: "master hung and back", Backend: Sentinel, inject: during(
+			func(ctx context.Context, e *experiment, s *sentinelBackend, master *redistest.Server) error {
+				if err := master.Stop(); err != nil {
+					return err
+				}
+				if err := s.Promoted(ctx, master); err != nil {
+					return err
+				}
+				pause(ctx, e.between(0, 2*time.Second))
+				return master.Cont()
+			})},
+		{Number: 16, Name: "replication tail lost", Backend: Sentinel, codes: []int{killed}, node: true, inject: during(loseTail)},
+	}
+}
+
+// loseTail cuts the replicas off while the sessions of a gateway are pinned anew,
+// then kills the master: the next one has never seen those pins.
+func loseTail(ctx context.Context, e *experiment, s *sentinelBackend, master *redistest.Server) error {
+	passwords := func(password string) error {
+		for _, r := range s.Servers {
+			if r == master {
+				continue
+			}
+			if err := r.Client().ConfigSet(ctx, "masterauth", password).Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := passwords("wrong"); err != nil { // the master, which wants none, refuses it
+		return err
+	}
+	if err := master.Client().Do(ctx, "CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
+		return err
+	}
+	i := e.rand.IntN(len(e.gateways))
+	if err := e.takeGateway(i).Kill(); err != nil {
+		return err
+	}
+	if err := e.startGateway(ctx, i); err != nil {
+		return err
+	}
+	pause(ctx, time.Second)
+	if err := master.Kill(); err != nil {
+		return err
+	}
+	if err := passwords(""); err != nil {
+		return err
+	}
+	return s.Promoted(ctx, master)
+}
+
+// clusterFaults are over when every slot has a master.
+func clusterFaults() []Fault {
+	during := func(f func(context.Context, *experiment, *clusterBackend) error) func(context.Context, *experiment) error {
+		return func(ctx context.Context, e *experiment) error {
+			c := e.backend.(*clusterBackend)
+			mending, cancel := context.WithTimeout(ctx, mendTimeout)
+			defer cancel()
+			if err := c.mend(mending); err != nil {
+				return err
+			}
+			ctx, cancel = context.WithTimeout(ctx, mendTimeout)
+			defer cancel()
+			return f(ctx, e, c)
+		}
+	}
+	return []Fault{
+		{Number: 17, Name: "slot migration under load", Backend: Cluster, inject: during(
+			func(ctx context.Context, e *experiment, c *clusterBackend) error {
+				keys := []string{"{routes}", "{" + service + ".0}"}
+				for _, p := range e.processes() {
+					keys = append(keys, "{"+p.Name+"}")
+				}
+				for _, key := range keys {
+					if err := c.Migrate(ctx, key); err != nil {
+						return fmt.Errorf("migrate %s: %w", key, err)
+					}
+					pause(ctx, e.between(0, 500*time.Millisecond))
+				}
+				return nil
+			})},
+		{Number: 18, Name: "Cluster master kill -9", Backend: Cluster, inject: during(
+			func(ctx context.Context, e *experiment, c *clusterBackend) error {
+				masters, err := c.Masters(ctx)
+				if err != nil {
+					return err
+				}
+				victim := masters[e.rand.IntN(len(masters))]
+				if err := victim.Kill(); err != nil {
+					return err
+				}
+				return c.Promoted(ctx, victim)
+			})},
+		{Number: 19, Name: "CLUSTER FAILOVER loop", Backend: Cluster, inject: during(
+			func(ctx context.Context, _ *experiment, c *clusterBackend) error {
+				masters, err := c.Masters(ctx)
+				if err != nil {
+					return err
+				}
+				for _, m := range masters {
+					if err := c.FailoverOf(ctx, m); err != nil {
+						return err
+					}
+				}
+				return nil
+			})},
+	}
+}
