@@ -19,7 +19,7 @@ type chaosCmd struct {
 	Rounds   int           `default:"3" help:"How often each fault is injected." novar:"true"`
 	Duration time.Duration `default:"0s" help:"Afterwards, how long to inject random ones of the faults." novar:"true"`
 	Sessions int           `default:"24" help:"How many clients there are." novar:"true"`
-	Markdown bool          `help:"Print the table as Markdown." novar:"true"`
+	Docs     string        `placeholder:"FILE" help:"Also write the table into this Markdown file, between its markers." novar:"true"`
 }
 
 var errChaos = errors.New("at least one oracle found a violation")
@@ -46,12 +46,13 @@ func (c *chaosCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	write := report.WriteTable
-	if c.Markdown {
-		write = report.WriteMarkdown
-	}
-	if err := write(p.stdout); err != nil {
+	if err := report.WriteTable(p.stdout); err != nil {
 		return err
+	}
+	if c.Docs != "" {
+		if err := report.WriteDocs(c.Docs); err != nil {
+			return err
+		}
 	}
 	if !report.OK() {
 		return errChaos

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -189,4 +190,32 @@ func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
+}
+
+func TestWriteDocs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "doc.md")
+	r := &Report{Rows: []Row{{Fault: Fault{Number: 7, Name: "seven", Backend: Standalone}, Injected: 1}}}
+	if err := os.WriteFile(path, []byte("no table"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteDocs(path); err == nil {
+		t.Error("a file without markers was accepted")
+	}
+	if err := os.WriteFile(path, []byte("head\n"+tableStart+"\nold\n"+tableEnd+"\ntail\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // writing again replaces
+		if err := r.WriteDocs(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(b)
+	if !strings.HasPrefix(got, "head\n") || !strings.HasSuffix(got, "\ntail\n") ||
+		strings.Count(got, "| 7 | seven |") != 1 || strings.Contains(got, "old") {
+		t.Errorf("document:\n%s", got)
+	}
 }

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -94,16 +95,35 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return t.Flush()
 }
 
-// WriteMarkdown prints the report as a table for docs/reliability.md.
-func (r *Report) WriteMarkdown(w io.Writer) error {
-	_, err := fmt.Fprintln(w, "| # | fault | Redis | times | lost | duplicated | reordered | unexplained closes | recovery p50 | max | peak RSS | verdict |\n"+
-		"|---|---|---|---|---|---|---|---|---|---|---|---|")
-	for _, row := range r.Rows {
-		if err == nil {
-			_, err = fmt.Fprintf(w, "| %s |\n", strings.Join(row.cells(), " | "))
-		}
+// The lines of a Markdown file between which WriteDocs puts the table.
+const (
+	tableStart = "<!-- table of boreas chaos -->"
+	tableEnd   = "<!-- end of table -->"
+)
+
+// WriteDocs replaces the table in a Markdown file, between tableStart and tableEnd.
+func (r *Report) WriteDocs(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
 	}
-	return err
+	before, rest, ok := strings.Cut(string(b), tableStart+"\n")
+	_, after, ended := strings.Cut(rest, tableEnd)
+	if !ok || !ended {
+		return fmt.Errorf("%s: no lines %q and %q", path, tableStart, tableEnd)
+	}
+	return os.WriteFile(path, []byte(before+tableStart+"\n"+r.markdown()+tableEnd+after), 0o644)
+}
+
+// markdown is the report as a table.
+func (r *Report) markdown() string {
+	var b strings.Builder
+	b.WriteString("| # | fault | Redis | times | lost | duplicated | reordered | unexplained closes | recovery p50 | max | peak RSS | verdict |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, row := range r.Rows {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(row.cells(), " | "))
+	}
+	return b.String()
 }
 
 func (r *Row) cells() []string {
