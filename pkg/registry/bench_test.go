@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -146,4 +147,41 @@ func spent(b *testing.B, client *redis.Client) resources {
 		}
 	}
 	return r
+}
+
+// BenchmarkGenerations loses the pins of a large gateway, which writes them again,
+// and then reaps it. It reports the rate of both and the longest exchange, which is
+// how long Redis served nobody else.
+func BenchmarkGenerations(b *testing.B) {
+	const pins = 100_000
+	client := realServer(b)
+	c := newCluster(b, client)
+	c.instance("i", chat, benchmarked)
+	ctx := context.Background()
+	longest := map[string]time.Duration{}
+	r, err := New(Config{Client: client, Namespace: c.namespace, Self: inc("g", 100), LeaseTTL: modelTTL, Hooks: Hooks{
+		Call: func(script string, _ int, took time.Duration, _ error) { longest[script] = max(longest[script], took) },
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		l := newLane(r, chat.Name)
+		for i := range pins {
+			l.set.set(benchSocket(i), inc("i", 1))
+		}
+		start := time.Now()
+		if err := l.work(ctx, nil); err != nil {
+			b.Fatal(err)
+		}
+		restored := time.Since(start)
+		start = time.Now()
+		if err := r.reap(ctx, chat.Name, l.member, true); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(pins/restored.Seconds(), "restored/s")
+		b.ReportMetric(pins/time.Since(start).Seconds(), "reaped/s")
+	}
+	b.ReportMetric(float64(longest["restore"].Microseconds()), "restore-max-us")
+	b.ReportMetric(float64(longest["reap"].Microseconds()), "reap-max-us")
 }
