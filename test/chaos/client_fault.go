@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -42,7 +43,7 @@ func slowHandler(ctx context.Context, e *experiment) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("a gateway took 32 MB for a handler that sleeps")
+	return errors.New("a gateway took 32 MB for a handler that sleeps")
 }
 
 // deafClient asks for a lot and does not read it.
