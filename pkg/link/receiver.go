@@ -45,6 +45,9 @@ type outcome struct {
 // them, are appended to ready.
 func (r *receiver) accept(g segment) outcome {
 	if g.end() <= r.cum {
+		if mutantDedupe {
+			r.ready = append(r.ready, g)
+		}
 		return outcome{dup: g.count}
 	}
 	if g.first > r.cum+1 {

@@ -174,6 +174,9 @@ func (s *sender) ack(upTo uint64, now time.Time) {
 // missing takes a run of frames that the peer has not got, after it saw datagram
 // seen. It marks the batches that left in that datagram or before.
 func (s *sender) missing(r span, seen uint64) {
+	if mutantNack {
+		return
+	}
 	lo, hi := s.batches.tail, s.unsent
 	for lo < hi { // the first batch that ends in the run or after it
 		if mid := lo + (hi-lo)/2; s.batches.at(mid).end() < r.first {

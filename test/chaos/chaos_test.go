@@ -27,7 +27,7 @@ func TestShortRun(t *testing.T) {
 	}
 	report, err := Run(t.Context(), Config{
 		Programs: programs, Seed: 1, Rounds: 1, Sessions: 12,
-		Faults: []int{1, 2, 3, 6, 7, 8, 10, 11, 20, 22, 26, 28, 29},
+		Faults: []int{1, 2, 3, 6, 7, 8, 10, 11, 20, 22, 26, 28, 29, 31, 32, 33},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -77,7 +77,7 @@ func (e *experiment) every(ctx context.Context, interval time.Duration, times in
 
 // Faults lists all faults.
 func Faults() []Fault {
-	return slices.Concat(redisFaults(), sentinelFaults(), clusterFaults(), nodeFaults(), networkFaults(), clientFaults())
+	return slices.Concat(redisFaults(), sentinelFaults(), clusterFaults(), nodeFaults(), networkFaults(), clientFaults(), trafficFaults())
 }
 
 func redisFaults() []Fault {

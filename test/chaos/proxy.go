@@ -62,6 +62,15 @@ func (p *Proxy) Set(w Weather) {
 	p.changed = make(chan struct{})
 }
 
+// Break breaks the connections; what is held is lost.
+func (p *Proxy) Break() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
 // Close ends the proxy and its connections.
 func (p *Proxy) Close() {
 	p.mu.Lock()

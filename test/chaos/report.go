@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -68,6 +69,9 @@ func (r *Row) OK() bool {
 		len(r.Problems) == 0 && longest <= r.maxRecovery()
 }
 
+// maxProblems is how many problems a verdict names.
+const maxProblems = 8
+
 // Verdict is "ok" or says what is wrong.
 func (r *Row) Verdict() string {
 	if r.OK() {
@@ -77,7 +81,11 @@ func (r *Row) Verdict() string {
 	if _, longest := r.recovery(); longest > r.maxRecovery() {
 		problems = append(problems, fmt.Sprintf("recovery took %v; the bound is %v", longest.Round(time.Millisecond), r.maxRecovery()))
 	}
-	return "FAILED: " + strings.Join(slices.Compact(problems), "; ")
+	problems = slices.Compact(problems)
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems], fmt.Sprintf("and %d more", more))
+	}
+	return "FAILED: " + strings.Join(problems, "; ")
 }
 
 // OK reports whether every oracle is content with every fault.
@@ -129,8 +137,8 @@ func (r *Report) markdown() string {
 func (r *Row) cells() []string {
 	median, longest := r.recovery()
 	return []string{
-		fmt.Sprint(r.Fault.Number), r.Fault.Name, r.Fault.Backend, fmt.Sprint(r.Injected), fmt.Sprint(r.Lost),
-		fmt.Sprint(r.Duplicated), fmt.Sprint(r.Reordered), fmt.Sprint(r.Unexplained),
+		strconv.Itoa(r.Fault.Number), r.Fault.Name, r.Fault.Backend, strconv.Itoa(r.Injected), strconv.Itoa(r.Lost),
+		strconv.Itoa(r.Duplicated), strconv.Itoa(r.Reordered), strconv.Itoa(r.Unexplained),
 		fmt.Sprintf("%.2f s", median.Seconds()), fmt.Sprintf("%.2f s", longest.Seconds()),
 		fmt.Sprintf("%d MiB", r.Resident>>20), r.Verdict(),
 	}

@@ -58,6 +58,8 @@ type Config struct {
 	Sessions int
 	// Logger gets the progress. Default: none.
 	Logger *slog.Logger
+
+	patience time.Duration // in place of the constant, for runs that must fail
 }
 
 func (c Config) withDefaults() Config {
@@ -66,6 +68,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Sessions == 0 {
 		c.Sessions = 24
+	}
+	if c.patience == 0 {
+		c.patience = patience
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -202,7 +207,7 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) Fault) (
 		row.Injected++
 		took, ok := r.recovered(ctx, time.Now())
 		if !ok {
-			row.Problems = append(row.Problems, fmt.Sprintf("round %d: not all sessions moved again within %v", round+1, patience))
+			row.Problems = append(row.Problems, fmt.Sprintf("round %d: not all sessions moved again within %v", round+1, r.cfg.patience))
 		}
 		row.Recoveries = append(row.Recoveries, took)
 		pause(ctx, r.between(200*time.Millisecond, 800*time.Millisecond)) // some calm traffic
@@ -214,7 +219,7 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) Fault) (
 
 // recovered waits until all clients have a session that moved after t.
 func (r *runner) recovered(ctx context.Context, t time.Time) (took time.Duration, ok bool) {
-	ok = until(ctx, patience, func() bool { return r.crowd.moving(r.cfg.Sessions, t) })
+	ok = until(ctx, r.cfg.patience, func() bool { return r.crowd.moving(r.cfg.Sessions, t) })
 	return time.Since(t), ok
 }
 
@@ -237,7 +242,7 @@ func (r *runner) ask(ctx context.Context, row *Row) {
 	settled := func() bool {
 		return !slices.ContainsFunc(r.crowd.sessions(), func(s *session) bool { return !s.settled() })
 	}
-	until(ctx, patience, settled)
+	until(ctx, r.cfg.patience, settled)
 	for _, s := range slices.Concat(r.crowd.sessions(), r.crowd.harvest()) {
 		row.judge(s.verdict())
 	}
@@ -273,6 +278,13 @@ func (r *runner) registryProblems(ctx context.Context) (wrong []string) {
 	for _, v := range violations {
 		wrong = append(wrong, v.String())
 	}
+	names, err := client.HKeys(ctx, "bo:"+namespace+":{"+service+".0}:i").Result()
+	if err != nil {
+		return append(wrong, err.Error())
+	}
+	if living := r.instanceNames(); !slices.Equal(nodesOf(names), living) {
+		wrong = append(wrong, fmt.Sprintf("Redis lists the instances %v; %v live", names, living))
+	}
 	pins, err := pinCount(ctx, client)
 	if err != nil {
 		return append(wrong, err.Error())
@@ -282,6 +294,16 @@ func (r *runner) registryProblems(ctx context.Context) (wrong []string) {
 		wrong = append(wrong, fmt.Sprintf("%d pins for %d sessions", pins, open))
 	}
 	return wrong
+}
+
+// nodesOf returns the sorted nodes of names "<node>#<epoch>".
+func nodesOf(names []string) []string {
+	nodes := make([]string, len(names))
+	for i, name := range names {
+		nodes[i], _, _ = strings.Cut(name, "#")
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // pinCount adds the connection counts of all instances.

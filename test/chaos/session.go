@@ -27,13 +27,13 @@ type session struct {
 	ws      *websocket.Conn
 
 	mu       sync.Mutex
-	sent     int      // messages sent, numbered from 1
-	replies  sequence // by the number of the message they answer
-	messages sequence // all from the instance, by its own numbers
-	progress time.Time
-	broken   []string // what no numbering explains
-	refused  string   // the code with which the first message was refused
-	paused   bool     // sends nothing new
+	sent     int       // messages sent, numbered from 1
+	replies  sequence  // by the number of the message they answer
+	messages sequence  // all from the instance, by its own numbers
+	progress time.Time // when the last message came; zero before the first
+	broken   []string  // what no numbering explains
+	refused  string    // the code with which the first message was refused
+	paused   bool      // sends nothing new
 	closed   bool
 	code     int // of the close frame; 1006 for a connection that broke
 
@@ -61,7 +61,7 @@ func openSession(ctx context.Context, url string) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		gateway: url, ws: ws, progress: time.Now(),
+		gateway: url, ws: ws,
 		slots: make(chan struct{}, window), done: make(chan struct{}),
 	}
 	for range window {
@@ -178,7 +178,7 @@ func (s *session) settled() bool {
 	return s.closed || s.replies.last == s.sent && s.messages.last == s.sent+s.sent/3
 }
 
-// progressed returns when the last message came.
+// progressed returns when the last message came; zero before the first.
 func (s *session) progressed() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -140,6 +141,20 @@ func (s *system) processes() []*cluster.Process {
 		}
 	}
 	return list
+}
+
+// instanceNames are the sorted nodes of the instances that run.
+func (s *system) instanceNames() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for _, p := range s.instances {
+		if p != nil {
+			names = append(names, p.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // urls are where clients can connect.

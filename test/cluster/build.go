@@ -12,6 +12,7 @@ type Programs struct {
 	Boreas string   // cmd/boreas
 	Chat   string   // examples/chat
 	Probe  []string // an instance of test/probe, with leading arguments
+	Env    []string // further environment of gateways and instances, NAME=value
 }
 
 // Build compiles the programs into dir. flags are further flags of go build.

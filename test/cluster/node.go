@@ -57,7 +57,7 @@ func (p Programs) StartGateway(ctx context.Context, name, redisURL string, args 
 	}
 	args = append([]string{"gateway", "--listen", g.Addr, "--internal-listen", g.Internal,
 		"--redis", redisURL, "--node-id", name}, args...)
-	if g.Process, err = Start(name, p.Boreas, nil, args...); err != nil {
+	if g.Process, err = Start(name, p.Boreas, p.Env, args...); err != nil {
 		return nil, err
 	}
 	tick := time.NewTicker(readyPoll)
@@ -98,7 +98,7 @@ func (p *Probe) Seen() []probe.Event { return ParseEvents(p.Events()) }
 // args are further flags.
 func (p Programs) StartProbe(ctx context.Context, name, redisURL string, args ...string) (*Probe, error) {
 	flags := slices.Concat(p.Probe[1:], []string{"--redis", redisURL, "--node-id", name}, args)
-	proc, err := Start(name, p.Probe[0], nil, flags...)
+	proc, err := Start(name, p.Probe[0], p.Env, flags...)
 	if err != nil {
 		return nil, err
 	}
