@@ -328,8 +328,8 @@ func TestServiceStop(t *testing.T) {
 	}
 }
 
-// TestSilentRequestDelaysStop: a request that is never answered holds up a stop for
-// the service's drain timeout at most.
+// TestSilentRequestDelaysStop: a request that is never answered does not hold up a
+// stop beyond the time that it was given.
 func TestSilentRequestDelaysStop(t *testing.T) {
 	bp := startBackplane(t)
 	gw := startGateway(t, bp, "public")

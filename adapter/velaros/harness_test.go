@@ -3,6 +3,7 @@ package velarosadapter
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -197,7 +198,8 @@ func (c *client) closed() int {
 			c.t.Logf("passed over: %q", b)
 			continue
 		}
-		if closed, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // gorilla does not wrap it
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
 			return closed.Code
 		}
 		if strings.Contains(err.Error(), "timeout") {

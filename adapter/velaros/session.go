@@ -35,7 +35,7 @@ type session struct {
 	client   *velaros.Context // sends to the Velaros socket for as long as that lives
 
 	writing sync.Mutex
-	ws      *websocket.Conn // written under writing
+	ws      *websocket.Conn // messages are written under writing
 
 	mu  sync.Mutex
 	ids recent // which of the client's answers without a path are for a service
