@@ -46,17 +46,28 @@ func slowHandler(ctx context.Context, e *experiment) error {
 	return errors.New("a gateway took 32 MB for a handler that sleeps")
 }
 
-// deafClient asks for a lot and does not read it.
+// deafClient asks for a lot and does not read it, until it is closed for that.
 func deafClient(ctx context.Context, e *experiment) error {
 	ws, err := e.bystander(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ws.Close() }()
+	if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"path":"/whoami","id":"1"}`)); err != nil {
+		return err
+	}
+	var who struct{ Data struct{ Socket string } }
+	if err := ws.ReadJSON(&who); err != nil {
+		return err
+	}
 	if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"path":"/flood","data":{"n":4000,"size":16384}}`)); err != nil {
 		return err
 	}
-	pause(ctx, 4*time.Second)
+	closed := func() bool { return e.closedWith(who.Data.Socket) == websocket.ClosePolicyViolation }
+	if !until(ctx, patience, closed) {
+		return fmt.Errorf("a client that read nothing was not closed with %d within %v, but %d",
+			websocket.ClosePolicyViolation, patience, e.closedWith(who.Data.Socket))
+	}
 	return nil
 }
 

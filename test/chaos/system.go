@@ -190,6 +190,24 @@ func (s *system) violations() []string {
 	return list
 }
 
+// closedWith returns the status with which an instance saw a socket end; 0 if it has
+// not ended.
+func (s *system) closedWith(socket string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.instances {
+		if p == nil {
+			continue
+		}
+		for _, e := range p.Seen() {
+			if e.Event == "close" && e.Socket == socket {
+				return e.Status
+			}
+		}
+	}
+	return 0
+}
+
 // peakMemory returns the largest resident memory of a node so far, in bytes.
 func (s *system) peakMemory() int64 {
 	for _, p := range s.processes() {
