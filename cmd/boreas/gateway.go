@@ -25,7 +25,7 @@ type gatewayFlags struct {
 	Listen         string `default:":8080" help:"Where clients connect, as HOST:PORT."`
 	Path           string `default:"/ws" help:"URL path of the WebSocket endpoint."`
 	Name           string `default:"public" help:"Name of the gateway, shared by its replicas. Services announce their routes to names."`
-	Redis          string `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS) or unix:// URL."`
+	Redis          string `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// URL."`
 	Namespace      string `default:"boreas" help:"Tells systems apart that share a Redis."`
 	NodeID         string `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
 	InternalListen string `default:"127.0.0.1:9090" help:"Where /livez, /readyz and /debug/pprof are served. Keep clients away from it."`

@@ -28,6 +28,25 @@ var secretParameters = []string{"password", "secret", "token"}
 
 // redactURL hides the password of a URL, in its user part or its query.
 func redactURL(s string) string {
+	// The hosts of sentinels and clusters are a list, but net/url takes one.
+	start, end := strings.Index(s, "://"), len(s)
+	if start < 0 {
+		return redactOne(s)
+	}
+	start += len("://")
+	if n := strings.IndexAny(s[start:], "/?#"); n >= 0 {
+		end = start + n
+	}
+	start += strings.LastIndexByte(s[start:end], '@') + 1
+	if !strings.Contains(s[start:end], ",") {
+		return redactOne(s)
+	}
+	const host = "hosts.invalid"
+	return strings.Replace(redactOne(s[:start]+host+s[end:]), host, s[start:end], 1)
+}
+
+// redactOne is redactURL for a URL with one host.
+func redactOne(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
 		return redacted + " (not a valid URL)"

@@ -14,13 +14,15 @@ import (
 
 func TestRedactURL(t *testing.T) {
 	for in, want := range map[string]string{
-		"redis://localhost:6379":                   "redis://localhost:6379",
-		"redis://user:hunter2@localhost":           "redis://user:xxxxx@localhost",
-		"redis://:hunter2@localhost/1":             "redis://:xxxxx@localhost/1",
-		"unix://:hunter2@/run/redis.sock?db=1":     "unix://:xxxxx@/run/redis.sock?db=1",
-		"rediss://h?Password=hunter2&tls_ca=a.pem": "rediss://h?Password=xxxxx&tls_ca=a.pem",
-		"https://h/?api_token=hunter2":             "https://h/?api_token=xxxxx",
-		"redis://:hunter2%@localhost":              "xxxxx (not a valid URL)",
+		"redis://localhost:6379":                           "redis://localhost:6379",
+		"redis://user:hunter2@localhost":                   "redis://user:xxxxx@localhost",
+		"redis://:hunter2@localhost/1":                     "redis://:xxxxx@localhost/1",
+		"unix://:hunter2@/run/redis.sock?db=1":             "unix://:xxxxx@/run/redis.sock?db=1",
+		"rediss://h?Password=hunter2&tls_ca=a.pem":         "rediss://h?Password=xxxxx&tls_ca=a.pem",
+		"redis+cluster://u:hunter2@a:1,b:2":                "redis+cluster://u:xxxxx@a:1,b:2",
+		"redis+sentinel://a,b/m?sentinel_password=hunter2": "redis+sentinel://a,b/m?sentinel_password=xxxxx",
+		"https://h/?api_token=hunter2":                     "https://h/?api_token=xxxxx",
+		"redis://:hunter2%@localhost":                      "xxxxx (not a valid URL)",
 	} {
 		if got := redactURL(in); got != want {
 			t.Errorf("redactURL(%q) = %q, want %q", in, got, want)

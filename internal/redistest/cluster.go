@@ -66,6 +66,9 @@ func (c *Cluster) start(ctx context.Context) error {
 			"--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
 			"--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb", "--cluster-allow-replica-migration", "no",
 		}, cfg.Args...)
+		if cfg.TLS != nil {
+			cfg.Args = append(cfg.Args, "--tls-cluster", "yes")
+		}
 		if cfg.Password != "" {
 			cfg.Args = append(cfg.Args, "--masterauth", cfg.Password)
 		}
@@ -118,11 +121,7 @@ func (c *Cluster) URL() string {
 	for _, s := range c.Servers {
 		addrs = append(addrs, s.Addr())
 	}
-	user := ""
-	if c.cfg.Password != "" {
-		user = ":" + c.cfg.Password + "@"
-	}
-	return "redis+cluster://" + user + strings.Join(addrs, ",")
+	return c.cfg.TLS.url("redis+cluster", c.Servers[0].user(), strings.Join(addrs, ","), "")
 }
 
 // Settle waits until all servers agree that there are three masters, which own all

@@ -21,15 +21,6 @@ func TestSentinelFailsOver(t *testing.T) {
 	if err := s.Promoted(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
-	if err := before.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Failover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestClusterMovesSlots(t *testing.T) {

@@ -122,7 +122,7 @@ func (s *Sentinel) start(ctx context.Context) error {
 		lines = append(lines, "sentinel auth-pass "+MasterName+" "+cfg.Password)
 	}
 	for range 3 {
-		server, err := Run(ctx, Config{TCP: true, sentinel: lines})
+		server, err := Run(ctx, Config{TCP: true, TLS: cfg.TLS, sentinel: lines})
 		if err != nil {
 			return err
 		}
@@ -142,11 +142,7 @@ func (s *Sentinel) URL() string {
 	for _, sentinel := range s.Sentinels {
 		addrs = append(addrs, sentinel.Addr())
 	}
-	user := ""
-	if s.cfg.Password != "" {
-		user = ":" + s.cfg.Password + "@"
-	}
-	return "redis+sentinel://" + user + strings.Join(addrs, ",") + "/" + MasterName
+	return s.cfg.TLS.url("redis+sentinel", s.Servers[0].user(), strings.Join(addrs, ","), "/"+MasterName)
 }
 
 // Master returns the server that most sentinels take for the master.

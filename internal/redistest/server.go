@@ -36,6 +36,8 @@ type Config struct {
 	TCP bool
 	// Password is what clients must authenticate with. Default: none.
 	Password string
+	// TLS lets the TCP port speak TLS, if not nil. Clients need no certificate.
+	TLS *Certificate
 	// Args are further options of redis-server, such as "--appendonly", "yes".
 	// They win over the ones that this package sets. Default: none.
 	Args []string
@@ -109,9 +111,15 @@ func Run(ctx context.Context, cfg Config) (*Server, error) {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	if cfg.sentinel != nil {
-		lines := append([]string{
-			"port " + strconv.Itoa(s.port), "bind 127.0.0.1", "unixsocket " + s.socket(), "dir " + dir,
-		}, cfg.sentinel...)
+		port := []string{"port " + strconv.Itoa(s.port)}
+		if cfg.TLS != nil {
+			port = []string{
+				"port 0", "tls-port " + strconv.Itoa(s.port), "tls-cert-file " + cfg.TLS.CertFile, "tls-key-file " + cfg.TLS.KeyFile,
+				"tls-ca-cert-file " + cfg.TLS.CertFile, "tls-auth-clients no", "tls-replication yes",
+			}
+		}
+		lines := append(port, "bind 127.0.0.1", "unixsocket "+s.socket(), "dir "+dir)
+		lines = append(lines, cfg.sentinel...)
 		if err := os.WriteFile(s.sentinelFile(), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -160,7 +168,7 @@ func (s *Server) TCPURL() string {
 	if s.port == 0 {
 		return ""
 	}
-	return (&url.URL{Scheme: "redis", User: s.user(), Host: s.Addr()}).String()
+	return s.cfg.TLS.url("redis", s.user(), s.Addr(), "")
 }
 
 // Addr is the host and port of the server's TCP address; "" without Config.TCP.
@@ -210,12 +218,20 @@ func (s *Server) args() []string {
 	if s.cfg.sentinel != nil {
 		return []string{s.sentinelFile(), "--sentinel"}
 	}
+	plain := s.port
+	if s.cfg.TLS != nil {
+		plain = 0
+	}
 	a := []string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(),
+		"--port", strconv.Itoa(plain), "--bind", "127.0.0.1", "--unixsocket", s.socket(),
 		"--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
 	}
 	if s.cfg.Password != "" {
 		a = append(a, "--requirepass", s.cfg.Password)
+	}
+	if s.cfg.TLS != nil {
+		a = append(a, "--tls-port", strconv.Itoa(s.port), "--tls-cert-file", s.cfg.TLS.CertFile, "--tls-key-file", s.cfg.TLS.KeyFile,
+			"--tls-ca-cert-file", s.cfg.TLS.CertFile, "--tls-auth-clients", "no", "--tls-replication", "yes")
 	}
 	return append(a, s.cfg.Args...)
 }

@@ -37,7 +37,8 @@ type Backplane struct {
 // Open connects to the Redis at url (see [redisbus.ParseURL]) and starts a node
 // there. It returns when the node can be reached by others and knows them, and keeps
 // trying until then or until ctx ends; ctx has no effect later. A url or password
-// that Redis will never accept is reported at once.
+// that Redis will never accept is reported at once. Settings of Redis that endanger
+// the guarantees are warned about in the log (see [redisbus.Topology.Check]).
 func Open(ctx context.Context, url string, cfg Config) (*Backplane, error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b, err := newBackplane(run, url, cfg)
@@ -50,6 +51,7 @@ func Open(ctx context.Context, url string, cfg Config) (*Backplane, error) {
 		stop()
 		return nil, errors.Join(fmt.Errorf("backplane: %w", err), b.client.Close())
 	}
+	b.top.Check(ctx, b.log)
 	go b.run(run)
 	if err := b.started(ctx); err != nil {
 		stop()

@@ -7,7 +7,7 @@
 //	go bus.Run(ctx)
 //	go mesh.Run(ctx)
 //
-// For each Redis server there is one lane:
+// A standalone server, or the master that sentinels name, has one lane:
 //
 //   - The publisher is the only writer. It takes one datagram of every source that
 //     is ready, sends them as one pipeline, and waits for the replies; what becomes
@@ -22,9 +22,14 @@
 //     proof that writer and reader reach the same server. [Bus.CanaryAge] tells how
 //     old the proof is.
 //
-// A standalone Redis has one lane for all channels. With several servers, the
-// channel decides on the lane; the braces in channel names keep what belongs to one
-// node in one slot of a cluster.
+// In a cluster channels are sharded: the braces in their names keep what belongs to
+// one node in one slot. Each master has a publisher, and a source is with that of its
+// slot's master; when the slot moves, it goes to the next one between two datagrams,
+// so that order holds. The subscriber is connected to the master of the node's slot.
+//
+// go-redis notices neither a failover nor the move of a slot. Therefore sentinels, or
+// the cluster, are asked each second who the masters are, and at once when something
+// fails; connections to other servers are closed, and made again to the right ones.
 //
 // # Guarantees
 //

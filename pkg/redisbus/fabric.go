@@ -83,7 +83,11 @@ func (f *fabric) subscribe(channel string, to link.Receiver) (*subscription, err
 
 // newReader makes the reader of a slot. The caller holds mu.
 func (f *fabric) newReader(slot int) *reader {
-	t := newTether(f.cfg.Topology, func(context.Context) (string, error) {
+	t := newTether(f.cfg.Topology, func(ctx context.Context) (string, error) {
+		select {
+		case <-ctx.Done():
+		case <-f.view.known:
+		}
 		if owner := f.view.owner(slot); owner != "" {
 			return owner, nil
 		}

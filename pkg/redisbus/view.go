@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ type view struct {
 	top     *Topology
 	changed func()        // called by run when owners changed; may be nil
 	wake    chan struct{} // holds a token when run shall ask at once
+	known   chan struct{} // closed with the first answer
 
 	mu      sync.Mutex
 	closed  bool                     // guarded by mu
@@ -32,7 +34,7 @@ type slotRange struct {
 }
 
 func newView(t *Topology) *view {
-	return &view{top: t, wake: make(chan struct{}, 1), nodes: t.addrs, clients: map[string]*redis.Client{}}
+	return &view{top: t, wake: make(chan struct{}, 1), known: make(chan struct{}), nodes: slices.Clone(t.addrs), clients: map[string]*redis.Client{}}
 }
 
 // refresh lets run ask the cluster at once. It never blocks.
@@ -115,6 +117,9 @@ func (v *view) learn(list []redis.ClusterSlot) bool {
 	v.nodes = order
 	if slices.Equal(ranges, v.ranges) {
 		return false
+	}
+	if v.ranges == nil {
+		close(v.known)
 	}
 	v.ranges = ranges
 	return true
@@ -217,11 +222,30 @@ func (v *view) close() {
 	clear(v.clients)
 }
 
+// whole puts back the host of an address on this machine: go-redis takes it away
+// from slots that it did not ask for itself.
+func (v *view) whole(addr string) string {
+	if !strings.HasPrefix(addr, ":") {
+		return addr
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, n := range v.nodes {
+		if strings.HasSuffix(n, addr) {
+			return n
+		}
+	}
+	return addr
+}
+
 // client makes a client for commands, which gets its slots from here.
 func (v *view) client(ctx context.Context) *redis.ClusterClient {
-	o := v.top.options(bound(ctx, v.top.dial))
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return v.top.dial(ctx, network, v.whole(addr))
+	}
+	o := v.top.options(bound(ctx, dial))
 	return redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs:                    v.top.addrs,
+		Addrs:                    slices.Clone(v.top.addrs), // it is appended to
 		ClusterSlots:             v.ask,
 		Username:                 o.Username,
 		Password:                 o.Password,

@@ -9,10 +9,11 @@ import (
 )
 
 // mendTimeout bounds the wait, before a fault, for Redis to have got over the one
-// before; promotionTimeout the wait for a promotion.
+// before; promotionTimeout the wait for a promotion: sentinels that find the machine
+// too busy do nothing for half a minute.
 const (
 	mendTimeout      = 60 * time.Second
-	promotionTimeout = 20 * time.Second
+	promotionTimeout = 60 * time.Second
 )
 
 // sentinelFaults are over when a replica was promoted.
