@@ -87,6 +87,10 @@ func (s *stack) pong(ctx context.Context) ([]process, error) {
 func (s *stack) boreas(ctx context.Context) (*target, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	// An instance of before, which was killed, would get sockets until its lease ends.
+	if err := s.redis.Client().FlushAll(ctx).Err(); err != nil {
+		return nil, err
+	}
 	chat, debug, err := startRole(ctx, roleChat, s.redis.TCPURL())
 	if err != nil {
 		return nil, err
