@@ -151,7 +151,7 @@ func (c *Cluster) Masters(ctx context.Context) ([]*Server, error) {
 		if s.PID() == 0 {
 			continue
 		}
-		slots, err := s.Client().ClusterSlots(ctx).Result()
+		slots, err := s.Client().ClusterSlots(ctx).Result() //nolint:staticcheck // as short, and allowed to more users
 		if err != nil {
 			continue
 		}
@@ -182,7 +182,7 @@ func (c *Cluster) Owner(ctx context.Context, key string) (*Server, error) {
 		if err != nil {
 			continue
 		}
-		slots, err := s.Client().ClusterSlots(ctx).Result()
+		slots, err := s.Client().ClusterSlots(ctx).Result() //nolint:staticcheck // as short, and allowed to more users
 		if err != nil {
 			continue
 		}
@@ -245,7 +245,7 @@ func (c *Cluster) Promoted(ctx context.Context, before *Server) error {
 			if !strings.Contains(s.Client().ClusterInfo(ctx).Val(), "cluster_slots_ok:16384") {
 				return false
 			}
-			for _, r := range s.Client().ClusterSlots(ctx).Val() {
+			for _, r := range s.Client().ClusterSlots(ctx).Val() { //nolint:staticcheck // as above
 				if r.Nodes[0].Addr == before.Addr() {
 					return false
 				}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -118,7 +119,7 @@ func Run(ctx context.Context, cfg Config) (*Server, error) {
 				"tls-ca-cert-file " + cfg.TLS.CertFile, "tls-auth-clients no", "tls-replication yes",
 			}
 		}
-		lines := append(port, "bind 127.0.0.1", "unixsocket "+s.socket(), "dir "+dir)
+		lines := slices.Concat(port, []string{"bind 127.0.0.1", "unixsocket " + s.socket(), "dir " + dir})
 		lines = append(lines, cfg.sentinel...)
 		if err := os.WriteFile(s.sentinelFile(), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return nil, errors.Join(err, s.Close())

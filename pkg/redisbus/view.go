@@ -154,7 +154,7 @@ func (v *view) askNode(ctx context.Context, addr string) ([]redis.ClusterSlot, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, topologyTimeout/2)
 	defer cancel()
-	list, err := c.ClusterSlots(ctx).Result()
+	list, err := c.ClusterSlots(ctx).Result() //nolint:staticcheck // what go-redis itself takes
 	if err != nil {
 		return nil, err
 	}
