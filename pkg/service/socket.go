@@ -58,6 +58,10 @@ type socket struct {
 	receiving allowance // what the client may send
 	arrivals  arrivals  // of the queued messages, if a hook wants to know
 
+	// telling is held while the handler is told of an end, so that it hears of the
+	// one that counts first. It is taken before mu.
+	telling sync.Mutex
+
 	mu     sync.Mutex
 	phase  int
 	status wire.CloseCode   // once ended: how
@@ -231,6 +235,8 @@ func (k *socket) cut(reason string) {
 // end tells the handler that the socket is gone, and finishes the stream when the
 // handler is through. Only the first call counts; it reports whether this was it.
 func (k *socket) end(c wire.Close) bool {
+	k.telling.Lock()
+	defer k.telling.Unlock()
 	k.mu.Lock()
 	if k.phase == ended {
 		k.mu.Unlock()
