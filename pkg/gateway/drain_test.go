@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,10 +42,12 @@ func TestDrain(t *testing.T) {
 	}
 
 	c.put(message("/a", "2", "too late"))
-	for range 300 { // more than a window: credit still flows
-		s.send(`{"id":"1","data":"` + string(make([]byte, 0)) + `in flight"}`)
-	}
-	s.gone()
+	go func() { // more than a window: credit still flows
+		if !s.sendAll(message("", "1", strings.Repeat("x", 2000)), 300, DefaultReplyWindow) {
+			t.Error("the instance gets no credit while it finishes")
+		}
+		s.gone()
+	}()
 	if before := c.wantClose(wire.CloseRestart, "drain"); len(before) != 300 {
 		t.Errorf("%d of 300 answers arrived", len(before))
 	}

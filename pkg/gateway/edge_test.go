@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,7 @@ func (c *conn) waitsForLink() bool {
 func TestDrainWhileSending(t *testing.T) {
 	w := newWorld(t)
 	j := newJam(w, registry.PolicyClose, Config{DrainWindow: -1})
+	j.a.slow = true // so that frames after the Close would be seen
 	c := j.gw.dial()
 	j.fill(c)
 	s := receive(w, "open", j.a.opened)
@@ -103,17 +105,20 @@ func TestDrainWhileSending(t *testing.T) {
 	})
 	j.release()
 	s.wantClosed(drained)
+	_ = s.stream.SendClosed()
+	c.wantClose(wire.CloseRestart, "drain")
+	if err := receive(w, "Drain", result); err != nil {
+		t.Error(err)
+	}
 	for i := range len(j.got) {
 		if got := receive(w, "data", j.got); got != numbered(i) {
 			t.Fatalf("message %d is %.40s", i, got)
 		}
 	}
-	c.wantClose(wire.CloseRestart, "drain")
-	if err := receive(w, "Drain", result); err != nil {
-		t.Error(err)
-	}
-	if len(j.got) != 0 {
-		t.Error("messages came after the close")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.kinds, wire.KindClose); slices.Contains(s.kinds[i:], wire.KindData) {
+		t.Errorf("messages came after the Close: frames of the kinds %d", s.kinds)
 	}
 }
 

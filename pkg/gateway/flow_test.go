@@ -93,6 +93,20 @@ func (p *peerSocket) flood(msg string, n, credit int) (sent int) {
 	return sent
 }
 
+// sendAll sends n messages and waits for credit as a well-behaved instance does. It
+// returns false if none comes.
+func (p *peerSocket) sendAll(msg string, n, credit int) bool {
+	for n -= p.flood(msg, n, credit); n > 0; {
+		select {
+		case more := <-p.credit:
+			n -= p.flood(msg, n, more)
+		case <-time.After(patience):
+			return false
+		}
+	}
+	return true
+}
+
 // TestSlowClient lets a service send more than a client reads. The service runs out
 // of credit, other clients get their messages, and the client is closed; when it
 // reads again, it finds an orderly end.
@@ -149,28 +163,12 @@ func TestCreditReturns(t *testing.T) {
 	if s.open.Credit != 8<<10 {
 		t.Fatalf("the initial credit is %d", s.open.Credit)
 	}
-	done := make(chan int)
-	go func() {
-		sent, credit := 0, 8<<10
-		for sent < 1000 {
-			sent += s.flood(message("/a", "", strings.Repeat("x", 200)), 1000-sent, credit)
-			if credit = 0; sent < 1000 {
-				select {
-				case credit = <-s.credit:
-				case <-time.After(patience):
-					sent = -1
-				}
-			}
-			if sent < 0 {
-				break
-			}
-		}
-		done <- sent
-	}()
+	done := make(chan bool, 1)
+	go func() { done <- s.sendAll(message("/a", "", strings.Repeat("x", 200)), 1000, 8<<10) }()
 	for range 1000 {
 		c.get()
 	}
-	if sent := receive(w, "the sender", done); sent != 1000 {
+	if !receive(w, "the sender", done) {
 		t.Errorf("the sender ran out of credit")
 	}
 }
@@ -209,11 +207,21 @@ func TestClientThatReadsNoErrors(t *testing.T) {
 		SocketClosed: func(_ wire.CloseCode, reason string, _ time.Duration) { closed <- reason },
 	}})
 	c := gw.dial()
+	w.eventually("the gateway has the client", func() bool { return gw.SocketCount() == 1 })
+	conn, most := gw.connections()[0], 0
 	for {
 		_ = c.SetWriteDeadline(time.Now().Add(patience))
 		if err := c.WriteMessage(websocket.TextMessage, []byte(`{"path":"/nobody","id":"`+strings.Repeat("i", 100)+`"}`)); err != nil {
 			break
 		}
+		conn.mu.Lock()
+		if conn.out != nil {
+			most = max(most, len(conn.out.b))
+		}
+		conn.mu.Unlock()
+	}
+	if most > ownOutLimit+1000 {
+		t.Errorf("%d bytes were queued for the client; the limit is %d", most, ownOutLimit)
 	}
 	if reason := receive(w, "close", closed); reason != "slow_consumer" {
 		t.Errorf("closed for %s", reason)
@@ -286,5 +294,44 @@ func TestHeldClientIsNotDead(t *testing.T) {
 	c.want("go on")
 	for range 6 {
 		receive(w, "data", s.data)
+	}
+}
+
+// TestHeldClientWithoutPings is the same for a gateway that sends no pings, so that
+// nothing at all moves.
+func TestHeldClientWithoutPings(t *testing.T) {
+	w := newWorld(t)
+	gw := w.gateway(Config{PingInterval: -1, PeerTimeout: 50 * time.Millisecond})
+	a := w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")})
+	gw.routed("/a")
+	c := gw.dial()
+	msg := message("/a", "1", strings.Repeat("x", 60<<10))
+	for range 6 { // more than the window
+		c.put(msg)
+	}
+	s := receive(w, "open", a.opened)
+	w.eventually("the client is held back", func() bool {
+		conns := gw.connections()
+		return len(conns) == 1 && conns[0].held.Load() && len(s.data) == 5
+	})
+	since := gw.wheel.time()
+	w.eventually("five timeouts pass", func() bool { return gw.wheel.time()-since > 5*gw.peerTicks })
+	if err := s.stream.SendCredit(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	s.send("go on")
+	c.want("go on")
+}
+
+// TestBeat checks when a connection is looked after again: in time for the next
+// ping, and in time for its peer timeout.
+func TestBeat(t *testing.T) {
+	g := &Gateway{wheel: newWheel(25 * time.Second), pingTicks: 25, peerTicks: 45}
+	for silent := range ticks(45) {
+		c := &conn{g: g, state: connGone} // whose pings and ends do nothing
+		c.seen.Store(1000 - uint32(silent))
+		if next := c.beat(1000); next < 1 || next > 25 || next > 45-silent {
+			t.Errorf("silent for %d: the next visit is in %d", silent, next)
+		}
 	}
 }

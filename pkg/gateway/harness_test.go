@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -221,6 +222,9 @@ type peerSocket struct {
 	resets chan link.Reset
 	credit chan int // grants
 	work   chan wire.Data
+
+	mu    sync.Mutex
+	kinds []wire.Kind // that came, in order
 }
 
 func (i *instance) accept(s *backplane.Stream, o wire.Open) backplane.StreamHandler {
@@ -245,6 +249,9 @@ func (i *instance) accept(s *backplane.Stream, o wire.Open) backplane.StreamHand
 }
 
 func (p *peerSocket) Frame(kind wire.Kind, body []byte) {
+	p.mu.Lock()
+	p.kinds = append(p.kinds, kind)
+	p.mu.Unlock()
 	switch kind {
 	case wire.KindData:
 		d, err := wire.ParseData(body)

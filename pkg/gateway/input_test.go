@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -65,6 +67,10 @@ func TestBadInputClosesOneClient(t *testing.T) {
 			test.do(c)
 			if before := c.wantClose(test.status, test.reason); len(before) > 0 {
 				t.Errorf("the client got %q before it was closed", before)
+			}
+			// A reset in place of an orderly end could have overtaken the close frame.
+			if n, err := c.NetConn().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("after the close frame the client reads %d bytes, %v; want EOF", n, err)
 			}
 			_ = c.Close()
 			if got := receive(w, "the hook", closed); got != test.reason {

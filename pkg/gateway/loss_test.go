@@ -105,24 +105,26 @@ func TestHandback(t *testing.T) {
 	gw.routed("/a")
 	c := gw.dial()
 
-	const total, rounds = 300, 5
-	go func() {
-		for n := range total {
-			c.put(message("/a", fmt.Sprint(n), "x"))
-		}
-	}()
-	next := 0
-	take := func(s *peerSocket, n int) {
+	const batch = 20
+	sent, handled := 0, 0
+	put := func() {
 		t.Helper()
-		for range n {
+		for range batch {
+			c.put(message("/a", fmt.Sprint(sent), "x"))
+			sent++
+		}
+	}
+	take := func(s *peerSocket) {
+		t.Helper()
+		for range batch {
 			d := receive(w, "data", s.data)
-			if want := message("/a", fmt.Sprint(next), "x"); string(d.Payload) != want {
+			if want := message("/a", fmt.Sprint(handled), "x"); string(d.Payload) != want {
 				t.Fatalf("%s got %s; want %s", s.stream.Peer(), d.Payload, want)
 			}
 			_ = s.stream.SendCredit(uint32(d.Cost()))
 			s.send(string(d.Payload))
 			c.want(string(d.Payload))
-			next++
+			handled++
 		}
 	}
 	either := func() *peerSocket {
@@ -133,30 +135,32 @@ func TestHandback(t *testing.T) {
 		case s := <-two[1].opened:
 			return s
 		case <-time.After(patience):
-			t.Fatalf("timeout: no instance is opened after %d messages", next)
+			t.Fatalf("timeout: no instance is opened after %d messages", handled)
 			return nil
 		}
 	}
-	for range rounds {
+	put()
+	for range 5 {
 		s := either()
-		take(s, total/rounds/2)
+		take(s)
+		put() // these are queued at the instance when it hands the socket back
+		w.eventually("they arrive", func() bool { return len(s.data) == batch })
 		if err := s.stream.SendRelease(); err != nil {
 			t.Fatal(err)
 		}
 		s.wantClosed(wire.Close{Status: wire.CloseRestart, Reason: "handoff", Source: wire.SourceHandoff, Finish: true})
-		take(s, len(s.data)) // what had been sent before
-		if n := len(two[0].opened) + len(two[1].opened); n != 0 {
-			t.Fatalf("%d streams are opened before the old one has ended", n)
+		put() // these are for the next instance
+		w.eventually("the gateway holds them", func() bool { return gw.connections()[0].held.Load() })
+		take(s)
+		if n := len(two[0].opened) + len(two[1].opened) + len(s.data); n != 0 {
+			t.Fatalf("%d streams or messages come before the old stream has ended", n)
 		}
 		s.gone()
 		if reason := receive(w, "unpin", unpinned); reason != unpinHandoff {
 			t.Fatalf("unpinned for %s", reason)
 		}
-		if next == total {
-			return
-		}
 	}
-	take(either(), total-next)
+	take(either())
 }
 
 // TestHandbackTimeout checks that an instance that does not end the stream it
