@@ -205,7 +205,7 @@ func BenchmarkReadDispatch(b *testing.B) {
 // for the client.
 func BenchmarkDeliverWrite(b *testing.B) {
 	c, k := benchSetup(b)
-	msg := []byte(fmt.Sprintf(`{"id":"1234","data":{"text":%q}}`, benchText))
+	msg := fmt.Appendf(nil, `{"id":"1234","data":{"text":%q}}`, benchText)
 	writes := c.writes.Load()
 	c.missing.Store(int64(b.N * (len(appendHeader(nil, 0, len(msg))) + len(msg))))
 	b.ResetTimer()
