@@ -82,6 +82,21 @@ func TestFlushAll(t *testing.T) {
 	})
 }
 
+// TestRoutesOfTheDead kills all instances of a service: its routes go.
+func TestRoutesOfTheDead(t *testing.T) {
+	c := newCluster(t, realServer(t))
+	a, g := c.instance("a", chat), c.gateway("g")
+	g.sees(t, soon, a)
+	a.crash()
+	eventually(t, soon, func() string {
+		if s := g.View().Services[chat.Name]; s != nil {
+			return fmt.Sprintf("the service is still there: %+v", s)
+		}
+		return ""
+	})
+	c.hold()
+}
+
 // TestMissingLongEnough loses all data and with it the memory of a node that died
 // just then: it leaves the view all the same.
 func TestMissingLongEnough(t *testing.T) {
@@ -210,9 +225,15 @@ func TestZombie(t *testing.T) {
 	away.Store(false)
 	w.sees(t, soon, a)
 	eventually(t, soon, func() string { return c.same(g, w) })
-	if a.joined(CauseDead) != 1 || g.joined(CauseDead) == 0 {
-		t.Errorf("joined again after death: instance %d, gateway %d times", a.joined(CauseDead), g.joined(CauseDead))
+	if buried, err := c.client.ZScore(context.Background(), newKeyspace(c.namespace).service(chat.Name).dead, "i:"+a.cfg.Self.String()).Result(); !errors.Is(err, redis.Nil) {
+		t.Errorf("the living instance is still remembered as dead: %v, %v", buried, err)
 	}
+	eventually(t, soon, func() string { // the hook follows what Redis shows
+		if a.joined(CauseDead) != 1 || g.joined(CauseDead) == 0 {
+			return fmt.Sprintf("joined again after death: instance %d, gateway %d times", a.joined(CauseDead), g.joined(CauseDead))
+		}
+		return ""
+	})
 	c.hold()
 }
 
@@ -231,6 +252,21 @@ func TestDrift(t *testing.T) {
 	}
 	eventually(t, soon, func() string {
 		if g.joined(CauseDrift) == 0 {
+			return "the drift was not noticed"
+		}
+		return c.same(g)
+	})
+	ctx := context.Background()
+	hash := l.keys.pinsOf(gatewayMember(g.cfg.Self, 2).String())
+	client := c.client.TxPipeline()
+	client.HDel(ctx, hash, string(socketN(g, 2))) // number and checksum differ from each other
+	client.ZIncrBy(ctx, l.keys.counts, -1, a.cfg.Self.String())
+	client.HSet(ctx, l.keys.instances, a.cfg.Self.String(), "draining ")
+	if _, err := client.Exec(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, soon, func() string {
+		if g.joined(CauseDrift) < 2 || a.joined(CauseDrift) == 0 {
 			return "the drift was not noticed"
 		}
 		return c.same(g)

@@ -312,4 +312,66 @@ func TestSuperseded(t *testing.T) {
 	})
 	after.crash() // the earlier start, which lives, takes over
 	watcher.sees(t, soon, before)
+	c.hold()
+}
+
+// TestSupersededGateway restarts a gateway under its name before its lease expires.
+func TestSupersededGateway(t *testing.T) {
+	c := newCluster(t, realServer(t))
+	c.epoch = 33 // the epochs of the gateways are "z" and "10": the longer one is later
+	ctx := context.Background()
+	long := func(cfg *Config) { cfg.LeaseTTL, cfg.Tick, cfg.Poll = time.Minute, testTTL/8, testTTL/8 }
+	a := c.instance("a", chat, long)
+	before := c.gateway("g", long)
+	before.pin(t, 0, 10)
+	after := c.gateway("g", long)
+	after.pin(t, 0, 1)
+	eventually(t, soon, func() string {
+		if !slices.Equal(a.reported(), []wire.Incarnation{before.cfg.Self}) {
+			return fmt.Sprintf("lost %v; want the earlier start", a.reported())
+		}
+		if n := c.counts()[a.cfg.Self.String()]; n != 1 {
+			return fmt.Sprintf("%d pins are counted; the earlier start's should be gone", n)
+		}
+		return ""
+	})
+	short, cancel := context.WithTimeout(ctx, testTTL)
+	defer cancel()
+	if at, err := before.Pin(short, chat.Name, "s"); !errors.Is(err, ErrSuperseded) {
+		t.Errorf("pin by the earlier start: %v, %v", at, err)
+	}
+	c.hold()
+}
+
+// TestNothingHappens lets a cluster rest for some leases.
+func TestNothingHappens(t *testing.T) {
+	c := newCluster(t, realServer(t))
+	a, g := c.instance("a", chat), c.gateway("g")
+	g.pin(t, 0, 10)
+	eventually(t, soon, func() string {
+		if !a.View().Has(g.cfg.Self) || !g.View().Has(g.cfg.Self) || !g.View().Has(a.cfg.Self) {
+			return "the view is not complete"
+		}
+		return ""
+	})
+	versions := func() []any {
+		k := newKeyspace(c.namespace)
+		inRedis, err := c.client.MGet(context.Background(), k.service(chat.Name).version).Result()
+		routes, err2 := c.client.MGet(context.Background(), k.routes().version).Result()
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		return append(append(inRedis, routes...), a.View().Version, g.View().Version)
+	}
+	before := versions()
+	<-time.After(3 * testTTL) // what does not happen has no signal
+	if after := versions(); !slices.Equal(after, before) {
+		t.Errorf("versions (in Redis, of routes, of the views) went from %v to %v", before, after)
+	}
+	for _, cause := range []Cause{CauseLost, CauseDead, CauseDrift} {
+		if n := a.joined(cause) + g.joined(cause); n > 0 {
+			t.Errorf("joined %d times because of %s", n, cause)
+		}
+	}
+	c.hold()
 }

@@ -183,6 +183,24 @@ func TestVersions(t *testing.T) {
 	if got := version(); got != 1<<52+1 {
 		t.Errorf("after version %d came %d", 1<<52, got)
 	}
+	v := &call{
+		script: scriptView, args: []any{"4503599627370497", ms(modelTTL), 10},
+		keys: []string{s.keys.version, s.keys.instances, s.keys.counts, s.keys.leases, s.keys.dead, s.keys.clock},
+	}
+	r := s.node(inc("a", 1), Hooks{})
+	s.must(r.exec(ctx, v))
+	if len(v.reply) != 3 {
+		t.Errorf("a look with the present version got the members: %v", v.reply)
+	}
+
+	routes := func() int64 { return number(s.client.Get(ctx, r.keys.routes().version).Val()) }
+	announcement := []byte(`{"routes":[{"pattern":"/x","canonical":"/x"}]}`)
+	s.must(r.announceRoutes(ctx, chat.Name, announcement))
+	first = routes()
+	s.must(r.announceRoutes(ctx, chat.Name, announcement))
+	if again := routes(); first == 0 || again != first {
+		t.Errorf("announcing the same again changed the version of the routes from %d to %d", first, again)
+	}
 }
 
 // TestCheckSees breaks each invariant and looks whether Check says so.

@@ -5,8 +5,13 @@ import (
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -77,13 +82,13 @@ func (r *Registry) exec(ctx context.Context, calls ...*call) error {
 	defer cancel()
 	start := time.Now()
 
-	again := r.run(ctx, calls, func(p redis.Cmdable, c *call) *redis.Cmd {
-		return p.EvalSha(ctx, c.script.sha, c.keys, c.args...)
-	})
-	if len(again) > 0 {
-		r.run(ctx, again, func(p redis.Cmdable, c *call) *redis.Cmd {
-			return p.Eval(ctx, c.script.text, c.keys, c.args...)
-		})
+	r.send(ctx, calls)
+	for range maxResends {
+		broken := cutOff(calls)
+		if len(broken) == 0 || ctx.Err() != nil {
+			break
+		}
+		r.send(ctx, broken)
 	}
 
 	took := time.Since(start)
@@ -99,6 +104,40 @@ func (r *Registry) exec(ctx context.Context, calls ...*call) error {
 	}
 	r.trouble(ctx, first)
 	return first
+}
+
+// maxResends is how often calls are sent again whose connection broke: connections
+// that were idle when Redis closed them are found out only one by one.
+const maxResends = 3
+
+// repeatable are the scripts that renew a lease or read. Running them again right
+// after a run whose answer was lost changes nothing.
+var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView}
+
+// cutOff returns the repeatable calls whose connection broke. A call that timed out
+// is not among them: Redis is slow or away, and the next tick comes soon.
+func cutOff(calls []*call) (broken []*call) {
+	for _, c := range calls {
+		gone := errors.Is(c.err, io.EOF) || errors.Is(c.err, net.ErrClosed) ||
+			errors.Is(c.err, syscall.ECONNRESET) || errors.Is(c.err, syscall.EPIPE)
+		if gone && slices.Contains(repeatable, c.script) {
+			broken = append(broken, c)
+		}
+	}
+	return broken
+}
+
+// send sends calls, and those again whose script the server does not know, with the
+// script's text.
+func (r *Registry) send(ctx context.Context, calls []*call) {
+	again := r.run(ctx, calls, func(p redis.Cmdable, c *call) *redis.Cmd {
+		return p.EvalSha(ctx, c.script.sha, c.keys, c.args...)
+	})
+	if len(again) > 0 {
+		r.run(ctx, again, func(p redis.Cmdable, c *call) *redis.Cmd {
+			return p.Eval(ctx, c.script.text, c.keys, c.args...)
+		})
+	}
 }
 
 // run sends calls, in a pipeline if there are several, and returns those whose
