@@ -1,6 +1,9 @@
 package registry
 
 import (
+	"context"
+	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,12 +22,26 @@ func TestBrokenConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.MaxRetries = -1
+	// A wrapped connection, as redisbus makes: go-redis cannot see that it is dead
+	// before it uses it.
+	opts.Dialer = func(_ context.Context, network, addr string) (net.Conn, error) {
+		conn, err := net.Dial(network, addr)
+		return struct{ net.Conn }{conn}, err
+	}
 	client := redis.NewClient(opts)
 	t.Cleanup(func() { _ = client.Close() })
 	c := newCluster(t, client)
-	a, w := c.instance("a", chat), c.gateway("w")
+	var failed atomic.Int64
+	count := func(cfg *Config) {
+		cfg.Hooks.Call = func(script string, _ int, _ time.Duration, err error) {
+			if err != nil && script == scriptBeat.name {
+				failed.Add(1)
+			}
+		}
+	}
+	a, w := c.instance("a", chat, count), c.gateway("w", count)
 	w.sees(t, soon, a)
-	kill := time.NewTicker(testTTL / 20)
+	kill := time.NewTicker(testTTL / 4)
 	defer kill.Stop()
 	end := time.After(3 * testTTL)
 	for {
@@ -37,6 +54,9 @@ func TestBrokenConnections(t *testing.T) {
 		case <-end:
 		}
 		break
+	}
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d renewals failed", n)
 	}
 	if lost := w.reported(); len(lost) != 0 || a.joined(CauseDead) != 0 {
 		t.Errorf("a living instance was taken for dead: %v, joined again %d times", lost, a.joined(CauseDead))

@@ -214,7 +214,19 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) Fault) (
 	}
 	r.ask(ctx, &row)
 	log.Info("done", "verdict", row.Verdict())
+	if !row.OK() {
+		r.showLogs(log)
+	}
 	return row, ctx.Err()
+}
+
+// showLogs repeats what the nodes logged, to find out what went wrong.
+func (r *runner) showLogs(log *slog.Logger) {
+	for _, p := range r.processes() {
+		for line := range strings.Lines(p.Log()) {
+			log.Info(strings.TrimSpace(line), "node", p.Name)
+		}
+	}
 }
 
 // recovered waits until all clients have a session that moved after t.
