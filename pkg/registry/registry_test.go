@@ -343,6 +343,38 @@ func TestSupersededGateway(t *testing.T) {
 	c.hold()
 }
 
+// TestLaneRetires ends a service: the gateway stops caring for it, and cares again
+// when it comes back.
+func TestLaneRetires(t *testing.T) {
+	c := newCluster(t, realServer(t))
+	ctx := context.Background()
+	a, g := c.instance("a", chat), c.gateway("g")
+	g.pin(t, 0, 2)
+	g.sees(t, soon, a)
+	if err := a.Withdraw(ctx, chat.Name); err != nil {
+		t.Fatal(err)
+	}
+	g.Unpin(chat.Name, socketN(g, 0))
+	g.Unpin(chat.Name, socketN(g, 1))
+	eventually(t, soon, func() string {
+		g.Registry.mu.Lock()
+		lanes := len(g.lanes)
+		g.Registry.mu.Unlock()
+		if n := c.client.ZCard(ctx, newKeyspace(c.namespace).service(chat.Name).leases).Val(); n > 0 || lanes > 0 {
+			return fmt.Sprintf("%d lanes, and %d leases in Redis", lanes, n)
+		}
+		return ""
+	})
+	if err := a.Announce(ctx, chat); err != nil {
+		t.Fatal(err)
+	}
+	g.pin(t, 0, 2)
+	if diff := c.same(g); diff != "" || g.Pins(chat.Name) != 2 {
+		t.Errorf("%d pins; %s", g.Pins(chat.Name), diff)
+	}
+	c.hold()
+}
+
 // TestNothingHappens lets a cluster rest for some leases.
 func TestNothingHappens(t *testing.T) {
 	c := newCluster(t, realServer(t))

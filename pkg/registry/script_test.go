@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -156,12 +157,39 @@ func TestLostAgainWhileRestoring(t *testing.T) {
 	}
 	s.must(l.work(ctx, nil))
 	s.client.FlushAll(ctx)
-	for range 2 {
-		l.beatDue = true
-		s.must(l.work(ctx, nil))
-	}
+	l.beatDue = true
+	s.must(l.work(ctx, nil))
 	if n := len(s.audit().pins[l.member]); n != 3*restoreChunk || losses != 3 {
 		t.Errorf("after %d losses, Redis has %d pins; the gateway remembers %d", losses, n, l.count())
+	}
+	mustHold(t, s.client, s.namespace)
+}
+
+// TestBatchesShrink lets exchanges fail: in case they take too long, the next ones
+// carry less.
+func TestBatchesShrink(t *testing.T) {
+	s := newSingle(t, realServer(t))
+	s.instance("a")
+	l := s.lane(1, Hooks{})
+	for i := range 200 {
+		l.pin(wire.SocketID(fmt.Sprint("s", i)), newWaiter())
+	}
+	failing, cancel := context.WithCancel(context.Background())
+	cancel()
+	var sizes []int
+	for range 8 {
+		batch := l.set.take(l.limit, nil)
+		sizes = append(sizes, len(batch))
+		if err := l.send(failing, batch); err == nil {
+			t.Fatal("an exchange without time succeeded")
+		}
+	}
+	if want := []int{64, 32, 16, 8, 4, 2, 1, 1}; !slices.Equal(sizes, want) {
+		t.Errorf("batches of %v; want %v", sizes, want)
+	}
+	s.must(l.work(context.Background(), nil))
+	if l.count() != 200 || l.limit != 64 {
+		t.Errorf("%d pins, and batches of %d, after all is well again", l.count(), l.limit)
 	}
 	mustHold(t, s.client, s.namespace)
 }
