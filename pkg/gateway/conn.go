@@ -36,7 +36,7 @@ type conn struct {
 	client   *client
 	opened   time.Time
 	ctx      context.Context
-	cancel   context.CancelFunc // ends waits for pins and links
+	cancel   context.CancelFunc // ends waits for links
 	write    func()             // c.writeLoop, bound once
 
 	seen atomic.Uint32 // the step of the wheel at which a byte came last
@@ -53,14 +53,15 @@ type conn struct {
 	changed sync.Cond // of anything below that somebody waits for
 
 	// guarded by mu
-	state   connState
-	ending  ending    // from connClosing on; in connFinishing what it will be
-	closeBy time.Time // from connClosing on
-	pins    []*pin    // those that carry messages or wait for their end
-	sending *pin      // the read loop is about to send on it
-	first   string    // the first service that the socket used
-	several bool      // it has used others as well
-	ids     recent[string]
+	state     connState
+	ending    ending             // from connClosing on; in connFinishing what it will be
+	closeBy   time.Time          // from connClosing on
+	pins      []*pin             // those that carry messages or wait for their end
+	sending   *pin               // the read loop is about to send on it
+	first     string             // the first service that the socket used
+	several   bool               // it has used others as well
+	searching context.CancelFunc // ends the search for an instance; nil when there is none
+	ids       recent[string]
 
 	out     *outbox // what the writer takes next; nil when empty
 	writing bool    // a writer runs
@@ -107,6 +108,9 @@ func (c *conn) endLocked(e ending) (due []closeOrder) {
 		_ = c.nc.Close() // frees the read loop
 	}
 	c.cancel()
+	if c.searching != nil {
+		c.searching()
+	}
 	c.changed.Broadcast()
 	return due
 }

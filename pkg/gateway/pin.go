@@ -100,8 +100,11 @@ func (c *conn) bind(to *target) error {
 // search tries instances until the socket is bound to one.
 func (c *conn) search(to *target) error {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(c.ctx, c.g.cfg.PinTimeout)
+	// Not derived from c.ctx, which would keep memory for its former children.
+	ctx, cancel := context.WithTimeout(context.Background(), c.g.cfg.PinTimeout)
 	defer cancel()
+	c.setSearching(cancel)
+	defer c.setSearching(nil)
 	var err error
 	for range maxPinTries {
 		if err = c.bindOnce(ctx, to); !errors.Is(err, errInstanceGone) {
@@ -110,6 +113,16 @@ func (c *conn) search(to *target) error {
 	}
 	c.g.hooks.Pinned(to.service, time.Since(start), err)
 	return err
+}
+
+// setSearching lets the end of the connection call cancel.
+func (c *conn) setSearching(cancel context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.searching = cancel
+	if cancel != nil && c.state >= connClosing {
+		cancel()
+	}
 }
 
 func (c *conn) bindOnce(ctx context.Context, to *target) error {
