@@ -204,7 +204,11 @@ func TestRefusedHandshakes(t *testing.T) {
 	}
 	hook(RefuseTooMany)
 	_ = first.Close()
-	w.eventually("there is room again", func() bool { return gw.SocketCount() == 0 })
+	w.eventually("there is room again", func() bool {
+		gw.mu.Lock()
+		defer gw.mu.Unlock()
+		return len(gw.sockets)+gw.accepting == 0
+	})
 	gw.dial()
 }
 

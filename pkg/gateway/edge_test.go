@@ -218,6 +218,22 @@ func TestPinTimeout(t *testing.T) {
 	c.want(message("/a", "2", "x"))
 }
 
+// TestRedisUnreachable checks what the gateway says of itself, and that clients are
+// let in all the same.
+func TestRedisUnreachable(t *testing.T) {
+	w := newWorld(t)
+	gw := w.gateway(Config{})
+	if err := redis.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the gateway notices", func() bool { return errors.Is(gw.Ready(), ErrUnreachable) })
+	gw.dial()
+	if err := redis.Cont(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the gateway notices", func() bool { return gw.Ready() == nil })
+}
+
 // TestStopWhilePinning checks that a stop does not wait for Redis.
 func TestStopWhilePinning(t *testing.T) {
 	w := newWorld(t)

@@ -120,9 +120,14 @@ func (g *Gateway) CanServePath(path string) bool {
 	return checkPath(p) == nil && g.routes.Load().lookup(p) != nil
 }
 
+// ErrUnreachable is what Ready returns when nothing but Redis is missing: sockets
+// that are pinned go on, and it may be back in a moment.
+var ErrUnreachable = errors.New("the gateway does not reach Redis")
+
 // Ready returns nil while the gateway accepts clients and reaches Redis, and
 // otherwise what keeps it from that, in words for an operator. A load balancer
-// should not send clients to a gateway that is not ready.
+// should not send clients to a gateway that is not ready; see also
+// [ErrUnreachable].
 func (g *Gateway) Ready() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -136,7 +141,7 @@ func (g *Gateway) Ready() error {
 		return errors.New("the gateway has not joined the registry yet")
 	}
 	if !g.bp.Healthy() {
-		return errors.New("Redis is not reachable")
+		return ErrUnreachable
 	}
 	return nil
 }
