@@ -142,7 +142,7 @@ func (k *socket) Frame(kind wire.Kind, body []byte) {
 		if c.Source == wire.SourceHandoff {
 			c.Status, c.Reason, c.Source = wire.CloseRestart, "handed to another instance", wire.SourceServer
 		}
-		k.end(c)
+		k.endAgain(c)
 	default:
 		k.violation(ViolationFrame, fmt.Errorf("kind %d on an open stream", kind))
 	}
@@ -225,10 +225,17 @@ func (k *socket) ask(next int, send func() error) {
 
 // cut ends the socket now: handlers are cancelled.
 func (k *socket) cut(reason string) {
-	k.sending.end(router.ErrSocketClosed)
-	if !k.end(wire.Close{Status: wire.CloseRestart, Reason: reason, Source: wire.SourceServer}) {
-		// It had ended before. What was left to finish is cancelled.
-		k.handler.End(wire.CloseRestart, reason, wire.SourceServer, false)
+	k.endAgain(wire.Close{Status: wire.CloseRestart, Reason: reason, Source: wire.SourceServer})
+}
+
+// endAgain ends the socket. If it had ended before, and now nobody waits any more,
+// what was left to finish is cancelled.
+func (k *socket) endAgain(c wire.Close) {
+	if !c.Finish {
+		k.sending.end(router.ErrSocketClosed)
+	}
+	if !k.end(c) && !c.Finish {
+		k.handler.End(c.Status, c.Reason, c.Source, false)
 	}
 }
 

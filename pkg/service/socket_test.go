@@ -256,7 +256,7 @@ func (g *stage) checkEnded(chosen []string) error {
 		return errors.New("the service still has the socket")
 	}
 	hard := slices.ContainsFunc(chosen, func(n string) bool {
-		return n == "gateway is lost" || n == "stop times out"
+		return n == "gateway is lost" || n == "stop times out" || n == "client closes"
 	})
 	if hard && !g.actor.cancelled {
 		return errors.New("handlers were left to finish what nobody waits for")

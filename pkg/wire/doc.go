@@ -11,9 +11,12 @@
 // gateway's node, its acceptor the node of the instance that the socket is pinned
 // to. The order of frames on a stream is
 //
-//	opener -> acceptor   Open (Data | Credit)* Close
+//	opener -> acceptor   Open (Data | Credit)* Close (Credit | Close)*
 //	acceptor -> opener   (Data | Credit | Close | Release)* Closed
 //	acceptor -> opener   Refuse, in place of everything else
+//
+// A Close that lets the acceptor finish may be followed by Credit for its replies,
+// and by a second Close that no longer lets it.
 //
 // # Guarantees
 //
