@@ -137,7 +137,7 @@ func (c *gatewayCmd) Run(p *process) error {
 	if err != nil {
 		return errors.Join(usageError{err}, closeBackplane(bp))
 	}
-	probes.serve(gw, bp)
+	probes.serve(gw)
 	p.logger.Info("gateway starts", "name", c.Name, "node", bp.Self().String(),
 		"listen", public.Addr().String(), "path", c.Path, "internal", private.Addr().String())
 	mux := http.NewServeMux()

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
 )
 
@@ -18,18 +17,17 @@ const outageGrace = 15 * time.Second
 
 // readiness answers /readyz. The zero value is that of a starting process.
 type readiness struct {
-	mu        sync.Mutex
-	gateway   *gateway.Gateway
-	backplane *backplane.Backplane
-	served    bool      // the gateway was ready once
-	outage    time.Time // when a probe first found Redis away; zero while it is there
+	mu      sync.Mutex
+	gateway *gateway.Gateway
+	served  bool      // the gateway was ready once
+	outage  time.Time // when a probe first found Redis away; zero while it is there
 }
 
 // serve says that the gateway has started.
-func (r *readiness) serve(gw *gateway.Gateway, bp *backplane.Backplane) {
+func (r *readiness) serve(gw *gateway.Gateway) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gateway, r.backplane = gw, bp
+	r.gateway = gw
 }
 
 // ready reports why new clients should go elsewhere; nil if they should come.
@@ -39,18 +37,18 @@ func (r *readiness) ready() error {
 	if r.gateway == nil {
 		return errors.New("starting: Redis has not answered yet")
 	}
-	return r.judge(time.Now(), r.gateway.Ready(), r.backplane.Healthy())
+	return r.judge(time.Now(), r.gateway.Ready())
 }
 
-// judge overlooks what the gateway says of itself as long as it is only a short
-// outage of Redis.
-func (r *readiness) judge(now time.Time, gateway error, reachable bool) error {
+// judge overlooks what the gateway says of itself (unready) as long as it is only a
+// short outage of Redis.
+func (r *readiness) judge(now time.Time, unready error) error {
 	switch {
-	case gateway == nil:
+	case unready == nil:
 		r.served, r.outage = true, time.Time{}
 		return nil
-	case reachable || !r.served:
-		return gateway
+	case !r.served || !errors.Is(unready, gateway.ErrUnreachable):
+		return unready
 	case r.outage.IsZero():
 		r.outage = now
 		return nil

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/boreas-ws/boreas/pkg/gateway"
 )
 
 func TestRedactURL(t *testing.T) {
@@ -94,23 +96,22 @@ func TestReadinessOutage(t *testing.T) {
 	if err := r.ready(); err == nil {
 		t.Error("ready before Redis has answered")
 	}
-	start, broken := time.Now(), errors.New("not ready")
+	start, broken, away := time.Now(), errors.New("the gateway drains"), gateway.ErrUnreachable
 	for _, step := range []struct {
-		after     time.Duration
-		gateway   error
-		reachable bool
-		ready     bool
+		after   time.Duration
+		gateway error
+		ready   bool
 	}{
-		{0, broken, false, false}, // not joined yet
-		{time.Second, nil, true, true},
-		{2 * time.Second, broken, true, false},
-		{3 * time.Second, broken, false, true}, // Redis goes away
-		{2*time.Second + outageGrace, broken, false, true},
-		{3*time.Second + outageGrace, broken, false, false},
-		{4*time.Second + outageGrace, nil, true, true},
-		{5*time.Second + outageGrace, broken, false, true}, // a new outage
+		{0, away, false}, // it was never ready
+		{time.Second, nil, true},
+		{2 * time.Second, broken, false}, // no outage excuses this
+		{3 * time.Second, away, true},    // Redis goes away
+		{2*time.Second + outageGrace, away, true},
+		{3*time.Second + outageGrace, away, false},
+		{4*time.Second + outageGrace, nil, true},
+		{5*time.Second + outageGrace, away, true}, // a new outage
 	} {
-		if err := r.judge(start.Add(step.after), step.gateway, step.reachable); (err == nil) != step.ready {
+		if err := r.judge(start.Add(step.after), step.gateway); (err == nil) != step.ready {
 			t.Errorf("after %v: %v, want ready %v", step.after, err, step.ready)
 		}
 	}
