@@ -112,9 +112,11 @@ func TestLinearizable(t *testing.T) {
 
 func linearize(t *testing.T, rounds int, args []string) {
 	srv := redistest.Start(t, redistest.Config{Args: args})
-	c := newCluster(t, connect(t, srv.URL()))
+	// The nodes have a pool of their own: after failed dials it remembers for up to a
+	// second that Redis is away, and the test must see what is there.
+	c, nodes := newCluster(t, srv.Client()), connect(t, srv.URL())
 	var fenced atomic.Bool
-	quick := func(cfg *Config) { cfg.CallTimeout = testTTL / 2 }
+	quick := func(cfg *Config) { cfg.Client, cfg.CallTimeout = nodes, testTTL/2 }
 	instances := []*node{c.instance("a", chat, quick), c.instance("b", chat, quick)}
 	g := c.gateway("g", quick, func(cfg *Config) { cfg.Alive = func() bool { return !fenced.Load() } })
 	h := c.gateway("h", quick)
