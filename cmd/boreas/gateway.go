@@ -29,6 +29,7 @@ type gatewayFlags struct {
 	Namespace      string `default:"boreas" help:"Tells systems apart that share a Redis."`
 	NodeID         string `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
 	InternalListen string `default:"127.0.0.1:9090" help:"Where /livez, /readyz and /debug/pprof are served. Keep clients away from it."`
+	InternalKey    string `secret:"" placeholder:"KEY" help:"Bearer token, of 16 bytes or more, that the internal listener wants for all but /livez and /readyz. Required unless that listener is on loopback."`
 
 	AllowedOrigins []string `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host. A single * allows all."`
 	ForwardHeaders []string `default:"${forward_headers}" help:"Handshake headers that services may see."`
@@ -112,13 +113,12 @@ func (c *gatewayCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	if err := checkInternalKey(c.InternalKey, private.Addr()); err != nil {
+		return usageError{err}
+	}
 	probes := &readiness{}
-	internal := newHTTPServer(internalHandler(probes.ready), p.logger)
-	go func() {
-		if err := internal.Serve(private); !errors.Is(err, http.ErrServerClosed) {
-			p.logger.Error("the internal listener failed", "error", err)
-		}
-	}()
+	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey), p.logger)
+	go serveInternal(internal, private, p.logger)
 	defer internal.Close()
 
 	p.logger.Info("connecting to Redis", "redis", redactURL(c.Redis))

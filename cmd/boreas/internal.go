@@ -1,20 +1,44 @@
 package main
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 )
 
-// internalHandler serves what operators need and clients must not reach.
-// ready returns nil while the process should get new connections; its error is
-// the body of the answer.
+// mount is something more that the internal listener serves: a pattern of
+// [http.ServeMux] and its handler.
+type mount struct {
+	pattern string
+	handler http.Handler
+}
+
+// internalHandler serves what operators and backends need and clients must not
+// reach. ready returns nil while the process should get new connections; its error
+// is the body of the answer.
 //
 // /livez answers as long as the process can answer at all: restarting it would
-// not mend anything else, least of all an unreachable Redis.
-func internalHandler(ready func() error) http.Handler {
+// not mend anything else, least of all an unreachable Redis. It and /readyz are
+// open; everything else, the mounts included, wants the key as a bearer token if
+// there is one.
+func internalHandler(ready func() error, key string, mounts ...mount) http.Handler {
+	guarded := http.NewServeMux()
+	guarded.HandleFunc("/debug/pprof/", pprof.Index)
+	guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	for _, m := range mounts {
+		guarded.Handle(m.pattern, m.handler)
+	}
+
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "alive")
@@ -26,12 +50,49 @@ func internalHandler(ready func() error) http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle("/", requireKey(key, guarded))
 	return mux
+}
+
+// requireKey lets those requests through that bring the key; all if it is empty.
+func requireKey(key string, next http.Handler) http.Handler {
+	if key == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(key))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(token)) // of one length, so that the comparison takes one time
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "send the internal key as a bearer token", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// minKey is the least length of a key, in bytes: shorter ones can be guessed.
+const minKey = 16
+
+// checkInternalKey reports why the internal listener must not be opened at an
+// address with that key.
+func checkInternalKey(key string, at net.Addr) error {
+	tcp, ok := at.(*net.TCPAddr)
+	switch local := ok && tcp.IP.IsLoopback(); {
+	case key != "" && len(key) < minKey:
+		return fmt.Errorf("--internal-key: %d bytes; want %d or more", len(key), minKey)
+	case key == "" && !local:
+		return fmt.Errorf("--internal-listen: %v can be reached from other machines; give it an --internal-key, or a loopback address", at)
+	}
+	return nil
+}
+
+// serveInternal serves on the internal listener until it is closed.
+func serveInternal(s *http.Server, l net.Listener, logger *slog.Logger) {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		logger.Error("the internal listener failed", "error", err)
+	}
 }
 
 // newHTTPServer bounds what a client can hold before its request is read. There
