@@ -17,6 +17,8 @@ const (
 	HeaderSocketID = "Boreas-Socket-Id" // the socket's id, the same in all services
 	HeaderGateway  = "Boreas-Gateway"   // the name of the gateway
 	HeaderInstance = "Boreas-Instance"  // the node that runs the handlers
+	HeaderUser     = "Boreas-User"      // the client's user, empty for an anonymous one
+	HeaderClaims   = "Boreas-Claims"    // what its credential says beside that, a JSON object or empty
 	HeaderQuery    = "Boreas-Query"     // the query of the handshake's URL
 )
 
@@ -78,6 +80,8 @@ func (h *handler) ServeSocket(info router.SocketInfo, conn router.Conn) router.S
 	headers.Set(HeaderSocketID, info.ID)
 	headers.Set(HeaderGateway, info.Gateway)
 	headers.Set(HeaderInstance, info.Instance)
+	headers.Set(HeaderUser, info.Identity.User)
+	headers.Set(HeaderClaims, string(info.Identity.Claims))
 	headers.Set(HeaderQuery, info.Query.Encode())
 	go func() {
 		defer close(s.done)

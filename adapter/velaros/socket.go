@@ -124,6 +124,11 @@ func (s *socket) End(status router.Status, reason string, source router.CloseSou
 	s.signal()
 }
 
+// SetIdentity implements router.SocketHandler. Velaros has no place for it: what a
+// handler sees in the headers is who the client was when its socket was opened. It
+// is the same user.
+func (s *socket) SetIdentity(router.Identity) {}
+
 // Done implements router.SocketHandler.
 func (s *socket) Done() <-chan struct{} { return s.done }
 

@@ -134,7 +134,7 @@ func travels(h wire.Header) bool {
 	switch h.Kind {
 	case wire.KindData, wire.KindCredit, wire.KindClose:
 		return true
-	case wire.KindOpen:
+	case wire.KindOpen, wire.KindIdentity:
 		return !h.FromAcceptor
 	default:
 		return h.FromAcceptor

@@ -90,6 +90,12 @@ func (s *Stream) SendClose(c wire.Close) error {
 	return s.control(c.Append(s.head(nil, wire.KindClose)))
 }
 
+// SendIdentity tells the acceptor who the client is from now on: what is sent after
+// it is that client's.
+func (s *Stream) SendIdentity(i wire.Identity) error {
+	return s.control(i.Append(s.head(nil, wire.KindIdentity)))
+}
+
 // SendClosed tells the opener that the close handlers have run.
 func (s *Stream) SendClosed() error { return s.control(s.head(nil, wire.KindClosed)) }
 

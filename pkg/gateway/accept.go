@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -26,7 +27,17 @@ type client struct {
 	path, query string // of the handshake's URL
 	subprotocol string // the negotiated one; "" when the client named none
 	headers     []wire.HeaderField
-	identity    []byte
+	// identity is who the client is, nil for an anonymous one. It is replaced when
+	// the client renews its credential; see conn.identify.
+	identity atomic.Pointer[wire.Identity]
+}
+
+// who returns the client's identity.
+func (c *client) who() wire.Identity {
+	if i := c.identity.Load(); i != nil {
+		return *i
+	}
+	return wire.Identity{}
 }
 
 // maxClient is how much of a handshake may be forwarded, in bytes: each socket

@@ -176,7 +176,7 @@ func (c *conn) openFrame(service string) wire.Open {
 		Subprotocol: c.client.subprotocol,
 		Encoding:    byte(c.encoding),
 		Credit:      uint32(c.g.cfg.ReplyWindow),
-		Identity:    c.client.identity,
+		Identity:    c.client.who().Append(nil),
 		Headers:     c.client.headers,
 	}
 }

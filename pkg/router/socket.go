@@ -24,6 +24,7 @@ type socket struct {
 	cancel   context.CancelFunc
 	kill     context.CancelFunc
 	values   store
+	identity atomic.Pointer[Identity]
 	codec    atomic.Pointer[Codec] // of the last message that was decoded
 	stopping atomic.Bool           // nothing more is handled; set under mu
 	// conversing: there are conversations; set under mu.
@@ -72,6 +73,7 @@ func (r *Router) newSocket(info SocketInfo, conn Conn) *socket {
 	}
 	info.Headers = setSubprotocolHeader(info.Headers, info.Subprotocol)
 	s := &socket{router: r, config: r.config.Load(), info: info, conn: conn, done: make(chan struct{})}
+	s.identity.Store(&s.info.Identity)
 	s.encoding, _ = envelope.FromSubprotocol(info.Subprotocol)
 	s.live, s.kill = context.WithCancel(context.Background())
 	s.ctx, s.cancel = context.WithCancel(s.live)
@@ -130,6 +132,8 @@ func (f feed) End(status Status, reason string, source CloseSource, finish bool)
 	s.watch()
 	s.settle()
 }
+
+func (f feed) SetIdentity(i Identity) { f.s.identity.Store(&i) }
 
 func (f feed) Done() <-chan struct{} { return f.s.done }
 

@@ -51,6 +51,8 @@ type SocketInfo struct {
 	GatewayNode string
 	// Instance is the node that runs the handlers; empty without a backplane.
 	Instance string
+	// Identity is who the client is, as its gateway established it; zero: anonymous.
+	Identity Identity
 	// Public is true for a socket that came through a gateway: only nodes made by
 	// Use and PublicBind exist for it.
 	Public bool
@@ -68,6 +70,8 @@ type SocketHandler interface {
 	// Only the first End counts, except that a later one without finish cancels
 	// what an earlier one left to finish.
 	End(status Status, reason string, source CloseSource, finish bool)
+	// SetIdentity tells who the client is from now on. Handlers see it at once.
+	SetIdentity(Identity)
 	// Done is closed when the UseClose handlers have run. Nothing is sent after it.
 	Done() <-chan struct{}
 	// Pending counts the messages that are queued or being handled.

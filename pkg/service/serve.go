@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,6 +103,12 @@ func (s *Service) socketInfo(o wire.Open, gateway wire.NodeID) router.SocketInfo
 	if err != nil {
 		s.log.Debug("query of the handshake is not well-formed", "socket", o.Socket, "error", errors.Unwrap(err))
 	}
+	identity, err := wire.ParseIdentity(o.Identity)
+	if err != nil { // which no gateway sends; nobody's word is taken for who the client is
+		s.log.Error("a gateway sent an identity that cannot be read; the client counts as anonymous",
+			"socket", o.Socket, "gateway", o.Gateway, "error", err)
+	}
+	identity.Claims = bytes.Clone(identity.Claims)
 	return router.SocketInfo{
 		ID:          string(o.Socket),
 		RemoteAddr:  o.RemoteAddr,
@@ -111,6 +118,7 @@ func (s *Service) socketInfo(o wire.Open, gateway wire.NodeID) router.SocketInfo
 		Gateway:     o.Gateway,
 		GatewayNode: string(gateway),
 		Instance:    s.instance,
+		Identity:    identity,
 		Public:      true,
 	}
 }

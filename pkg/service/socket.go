@@ -143,6 +143,14 @@ func (k *socket) Frame(kind wire.Kind, body []byte) {
 			c.Status, c.Reason, c.Source = wire.CloseRestart, "handed to another instance", wire.SourceServer
 		}
 		k.endAgain(c)
+	case wire.KindIdentity:
+		i, err := wire.ParseIdentity(body)
+		if err != nil {
+			k.violation(ViolationFrame, err)
+			return
+		}
+		i.Claims = bytes.Clone(i.Claims) // the batch that it came in is not to be held
+		k.handler.SetIdentity(i)
 	default:
 		k.violation(ViolationFrame, fmt.Errorf("kind %d on an open stream", kind))
 	}

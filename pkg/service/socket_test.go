@@ -108,6 +108,8 @@ func (a *actor) End(status router.Status, reason string, source router.CloseSour
 func (a *actor) Done() <-chan struct{} { return a.done }
 func (a *actor) Pending() int          { return 0 }
 
+func (a *actor) SetIdentity(router.Identity) {}
+
 func (a *actor) ended() *wire.Close {
 	a.mu.Lock()
 	defer a.mu.Unlock()

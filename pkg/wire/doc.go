@@ -11,7 +11,7 @@
 // gateway's node, its acceptor the node of the instance that the socket is pinned
 // to. The order of frames on a stream is
 //
-//	opener -> acceptor   Open (Data | Credit)* Close (Credit | Close)*
+//	opener -> acceptor   Open (Data | Credit | Identity)* Close (Credit | Close)*
 //	acceptor -> opener   (Data | Credit | Close | Release)* Closed
 //	acceptor -> opener   Refuse, in place of everything else
 //

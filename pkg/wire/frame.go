@@ -18,6 +18,10 @@ const (
 	KindClosed  Kind = 5 // acceptor -> opener: close handlers have run; the stream is over
 	KindRelease Kind = 6 // acceptor -> opener: hand the socket back, the instance drains
 	KindRefuse  Kind = 7 // acceptor -> opener: the stream was not accepted
+	// KindIdentity tells who the client is from now on, opener -> acceptor.
+	KindIdentity Kind = 8
+
+	lastKind = KindIdentity
 )
 
 // FromAcceptor is set in the kind byte of frames that travel from the acceptor
@@ -64,7 +68,7 @@ func ParseHeader(b []byte) (h Header, body []byte, err error) {
 	}
 	h.Kind = Kind(b[0] &^ FromAcceptor)
 	h.FromAcceptor = b[0]&FromAcceptor != 0
-	if h.Kind < KindOpen || h.Kind > KindRefuse {
+	if h.Kind < KindOpen || h.Kind > lastKind {
 		return h, nil, fmt.Errorf("%w: unknown kind %d", ErrFrame, h.Kind)
 	}
 	id, n := binary.Uvarint(b[1:])

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -27,6 +28,8 @@ func parse(k Kind, b []byte) (body, error) {
 		return wrap(ParseClose(b))
 	case KindRefuse:
 		return wrap(ParseRefuse(b))
+	case KindIdentity:
+		return wrap(ParseIdentity(b))
 	}
 	return nil, nil
 }
@@ -59,6 +62,10 @@ var examples = []struct {
 	{"release", Header{Kind: KindRelease, FromAcceptor: true, Stream: 1}, nil, "8601"},
 	{"refuse", Header{Kind: KindRefuse, FromAcceptor: true, Stream: 1}, Refuse{Code: CodeUnavailable, Reason: "gone"},
 		"8701" + "0b756e617661696c61626c65" + "04676f6e65"},
+	{"identity", Header{Kind: KindIdentity, Stream: 1}, Identity{
+		User: "alice", Method: "jwt", Claims: []byte(`{"a":1}`), Expires: time.UnixMilli(1_700_000_000_000).UTC(),
+	}, "0801" + "05616c696365" + "036a7774" + "077b2261223a317d" + "80d095ffbc31"},
+	{"identity, anonymous", Header{Kind: KindIdentity, Stream: 1}, Identity{}, "0801"},
 }
 
 func TestGoldenFrames(t *testing.T) {
@@ -94,6 +101,11 @@ func normal(b body) body {
 	case Open:
 		if len(v.Identity) == 0 {
 			v.Identity = nil
+		}
+		return v
+	case Identity:
+		if len(v.Claims) == 0 {
+			v.Claims = nil
 		}
 		return v
 	case Data:
@@ -134,6 +146,13 @@ func TestFramesRoundTrip(t *testing.T) {
 		},
 		KindRefuse: func(t *rapid.T) body {
 			return Refuse{Code: ErrorCode(text.Draw(t, "code")), Reason: text.Draw(t, "reason")}
+		},
+		KindIdentity: func(t *rapid.T) body {
+			i := Identity{User: "u" + text.Draw(t, "user"), Method: text.Draw(t, "method"), Claims: some.Draw(t, "claims")}
+			if ms := rapid.Int64Range(0, 1<<52).Draw(t, "expires"); ms > 0 {
+				i.Expires = time.UnixMilli(ms).UTC()
+			}
+			return i
 		},
 	}
 	for kind, draw := range frames {
@@ -206,6 +225,8 @@ func TestParsersRefuse(t *testing.T) {
 		"refuse without reason":        {KindRefuse, "\x01a"},
 		"open with too many headers":   {KindOpen, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\x0f"},
 		"open with half a header":      {KindOpen, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01a"},
+		"identity without expiry":      {KindIdentity, "\x01a\x00\x00"},
+		"identity over 63 bits":        {KindIdentity, "\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"},
 		"open with credit over 32 bit": {KindOpen, "\x00\x00\x00\x00\x00\x00\x00\x00\x80\x80\x80\x80\x10\x00\x00"},
 	} {
 		if _, err := parse(c.kind, []byte(c.in)); !errors.Is(err, ErrFrame) {
@@ -213,7 +234,7 @@ func TestParsersRefuse(t *testing.T) {
 		}
 	}
 	for name, in := range map[string]string{
-		"empty": "", "kind 0": "\x00\x01", "unknown kind": "\x08\x01", "no stream": "\x01", "bad stream": "\x01" + long,
+		"empty": "", "kind 0": "\x00\x01", "unknown kind": "\x7f\x01", "no stream": "\x01", "bad stream": "\x01" + long,
 	} {
 		if _, _, err := ParseHeader([]byte(in)); !errors.Is(err, ErrFrame) {
 			t.Errorf("header, %s: %v", name, err)

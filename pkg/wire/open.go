@@ -13,7 +13,7 @@ type Open struct {
 	Subprotocol string // the negotiated subprotocol; "" when the client named none
 	Encoding    byte   // the envelope encoding (package envelope)
 	Credit      uint32 // what the acceptor may send before the first Credit, in bytes
-	Identity    []byte // who the client is, as the gateway established it; may be empty
+	Identity    []byte // who the client is, an encoded [Identity]; empty: anonymous
 	Headers     []HeaderField
 }
 
