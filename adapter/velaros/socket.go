@@ -105,7 +105,7 @@ func (s *socket) Deliver(kind router.MessageType, data []byte) {
 
 // refuse answers a message that no handler may see.
 func (s *socket) refuse(id string, code wire.ErrorCode, text string) {
-	data := s.encoding.AppendError(nil, id, code, text)
+	data := s.encoding.AppendError(nil, id, envelope.Failure{Code: code, Message: text})
 	// An error means that the socket has ended, and nobody waits for the answer.
 	_ = s.conn.Send(context.Background(), router.Outgoing{Type: s.encoding.MessageType(), Data: data})
 }

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"errors"
+	"time"
 
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -91,20 +92,36 @@ type FieldError struct {
 	Error string
 }
 
+// Failure is what an error message tells.
+type Failure struct {
+	Code    wire.ErrorCode
+	Message string // for people
+	// RetryAfter is when it may be worth trying again, with a resolution of a
+	// millisecond; zero says nothing about that.
+	RetryAfter time.Duration
+	// Fields name what is wrong with the data.
+	Fields []FieldError
+}
+
+// retryAfter is RetryAfter in seconds, rounded up to milliseconds.
+func (f Failure) retryAfter() float64 {
+	return float64((f.RetryAfter + time.Millisecond - 1).Milliseconds()) / 1000
+}
+
 // AppendError appends an error message: an envelope with the id of the message
 // that it answers ("" if that had none) and, as its data,
 //
-//	{"error": message, "code": code, "fields": [{field: error}, ...]}
+//	{"error": message, "code": code, "retry_after": seconds, "fields": [{field: error}, ...]}
 //
-// with fields only if there are any. Protobuf has it in the envelope's error
-// field instead.
-func (e Encoding) AppendError(dst []byte, id string, code wire.ErrorCode, message string, fields ...FieldError) []byte {
+// with retry_after and fields only if there are any. Protobuf has it in the
+// envelope's error field instead.
+func (e Encoding) AppendError(dst []byte, id string, f Failure) []byte {
 	switch e {
 	case MsgPack:
-		return appendMsgPackError(dst, id, code, message, fields)
+		return appendMsgPackError(dst, id, f)
 	case Protobuf:
-		return appendProtobufError(dst, id, code, message, fields)
+		return appendProtobufError(dst, id, f)
 	default:
-		return appendJSONError(dst, id, code, message, fields)
+		return appendJSONError(dst, id, f)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmihailenco/msgpack/v5"
@@ -146,18 +147,27 @@ func TestErrorKeepsTheIDReadBeforeIt(t *testing.T) {
 func TestAppendError(t *testing.T) {
 	fields := []envelope.FieldError{{Field: "name", Error: "is \"empty\""}, {Field: "age", Error: "is negative"}}
 	type body struct {
-		Error  string              `json:"error" msgpack:"error"`
-		Code   string              `json:"code" msgpack:"code"`
-		Fields []map[string]string `json:"fields" msgpack:"fields"`
+		Error      string              `json:"error" msgpack:"error"`
+		Code       string              `json:"code" msgpack:"code"`
+		RetryAfter float64             `json:"retry_after" msgpack:"retry_after"`
+		Fields     []map[string]string `json:"fields" msgpack:"fields"`
 	}
+	failure := envelope.Failure{Code: wire.CodeValidation, Message: "it is wrong"}
+	advised, detailed := failure, failure
+	advised.RetryAfter, detailed.Fields = 1500*time.Millisecond-time.Nanosecond, fields
+	both := advised
+	both.Fields = fields
 	for _, id := range []string{"", "42"} {
-		for _, fields := range [][]envelope.FieldError{nil, fields} {
+		for _, failure := range []envelope.Failure{failure, advised, detailed, both} {
 			want := body{Error: "it is wrong", Code: "validation"}
-			for _, f := range fields {
+			if failure.RetryAfter > 0 {
+				want.RetryAfter = 1.5
+			}
+			for _, f := range failure.Fields {
 				want.Fields = append(want.Fields, map[string]string{f.Field: f.Error})
 			}
 			for _, e := range all {
-				msg := e.AppendError(nil, id, wire.CodeValidation, "it is wrong", fields...)
+				msg := e.AppendError(nil, id, failure)
 				h, err := e.Peek(msg)
 				if err != nil || string(h.ID) != id {
 					t.Errorf("%v: Peek(%q): %+v, %v", e, msg, h, err)
@@ -169,7 +179,7 @@ func TestAppendError(t *testing.T) {
 				case envelope.MsgPack:
 					err = msgpack.Unmarshal(h.Data, &got)
 				case envelope.Protobuf:
-					got.Error, got.Code, got.Fields = protobufError(t, msg)
+					got.Error, got.Code, got.RetryAfter, got.Fields = protobufError(t, msg)
 				}
 				if err != nil {
 					t.Errorf("%v: %q: %v", e, msg, err)
@@ -194,7 +204,8 @@ func ExampleEncoding_Peek() {
 }
 
 func ExampleEncoding_AppendError() {
-	fmt.Printf("%s\n", envelope.JSON.AppendError(nil, "1", wire.CodeNoRoute, "no service handles /x"))
+	fmt.Printf("%s\n", envelope.JSON.AppendError(nil, "1", envelope.Failure{
+		Code: wire.CodeUnavailable, Message: "no instance of chat is available", RetryAfter: time.Second}))
 	// Output:
-	// {"id":"1","data":{"error":"no service handles /x","code":"no_route"}}
+	// {"id":"1","data":{"error":"no instance of chat is available","code":"unavailable","retry_after":1}}
 }

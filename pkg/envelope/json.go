@@ -3,9 +3,8 @@ package envelope
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
-
-	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // peekJSON reads an envelope in one pass over the message.
@@ -137,21 +136,24 @@ func appendJSON(dst []byte, m Message) []byte {
 	return append(dst, '}')
 }
 
-func appendJSONError(dst []byte, id string, code wire.ErrorCode, message string, fields []FieldError) []byte {
+func appendJSONError(dst []byte, id string, failure Failure) []byte {
 	dst = append(dst, '{')
 	if id != "" {
 		dst = appendJSONString(append(dst, `"id":`...), id)
 		dst = append(dst, ',')
 	}
-	dst = appendJSONString(append(dst, `"data":{"error":`...), message)
-	dst = appendJSONString(append(dst, `,"code":`...), string(code))
+	dst = appendJSONString(append(dst, `"data":{"error":`...), failure.Message)
+	dst = appendJSONString(append(dst, `,"code":`...), string(failure.Code))
+	if failure.RetryAfter > 0 {
+		dst = strconv.AppendFloat(append(dst, `,"retry_after":`...), failure.retryAfter(), 'f', -1, 64)
+	}
 	sep := `,"fields":[{`
-	for _, f := range fields {
+	for _, f := range failure.Fields {
 		dst = appendJSONString(append(dst, sep...), f.Field)
 		dst = appendJSONString(append(dst, ':'), f.Error)
 		sep = `},{`
 	}
-	if len(fields) > 0 {
+	if len(failure.Fields) > 0 {
 		dst = append(dst, `}]`...)
 	}
 	return append(dst, `}}`...)

@@ -3,8 +3,6 @@ package envelope
 import (
 	"encoding/binary"
 	"math"
-
-	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // peekMsgPack reads an envelope in one pass over the message.
@@ -110,7 +108,7 @@ func appendMsgPack(dst []byte, m Message) []byte {
 	return dst
 }
 
-func appendMsgPackError(dst []byte, id string, code wire.ErrorCode, message string, fields []FieldError) []byte {
+func appendMsgPackError(dst []byte, id string, failure Failure) []byte {
 	if id == "" {
 		dst = append(dst, 0x81)
 	} else {
@@ -119,20 +117,27 @@ func appendMsgPackError(dst []byte, id string, code wire.ErrorCode, message stri
 	}
 	dst = appendMsgPackString(dst, "data")
 	pairs := byte(0x82)
-	if len(fields) > 0 {
+	if failure.RetryAfter > 0 {
+		pairs++
+	}
+	if len(failure.Fields) > 0 {
 		pairs++
 	}
 	dst = appendMsgPackString(append(dst, pairs), "error")
-	dst = appendMsgPackString(dst, message)
+	dst = appendMsgPackString(dst, failure.Message)
 	dst = appendMsgPackString(dst, "code")
-	dst = appendMsgPackString(dst, string(code))
-	if len(fields) == 0 {
+	dst = appendMsgPackString(dst, string(failure.Code))
+	if failure.RetryAfter > 0 {
+		dst = append(appendMsgPackString(dst, "retry_after"), 0xcb)
+		dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(failure.retryAfter()))
+	}
+	if len(failure.Fields) == 0 {
 		return dst
 	}
 	dst = appendMsgPackString(dst, "fields")
 	dst = append(dst, 0xdd)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(fields)))
-	for _, f := range fields {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(failure.Fields)))
+	for _, f := range failure.Fields {
 		dst = appendMsgPackString(append(dst, 0x81), f.Field)
 		dst = appendMsgPackString(dst, f.Error)
 	}

@@ -3,11 +3,10 @@ package envelope
 import (
 	"errors"
 	"fmt"
+	"math"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
-
-	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // The field numbers of envelope.proto.
@@ -18,9 +17,10 @@ const (
 	protoMeta  protowire.Number = 4
 	protoError protowire.Number = 5
 
-	protoErrorMessage protowire.Number = 1
-	protoErrorCode    protowire.Number = 2
-	protoErrorFields  protowire.Number = 3
+	protoErrorMessage    protowire.Number = 1
+	protoErrorCode       protowire.Number = 2
+	protoErrorFields     protowire.Number = 3
+	protoErrorRetryAfter protowire.Number = 4
 
 	protoFieldName  protowire.Number = 1
 	protoFieldError protowire.Number = 2
@@ -143,15 +143,19 @@ func appendProtobuf(dst []byte, m Message) []byte {
 	return append(dst, m.Meta...)
 }
 
-func appendProtobufError(dst []byte, id string, code wire.ErrorCode, message string, fields []FieldError) []byte {
-	e := appendProtobufString(nil, protoErrorMessage, message)
-	e = appendProtobufString(e, protoErrorCode, string(code))
+func appendProtobufError(dst []byte, id string, failure Failure) []byte {
+	e := appendProtobufString(nil, protoErrorMessage, failure.Message)
+	e = appendProtobufString(e, protoErrorCode, string(failure.Code))
 	var pair []byte
-	for _, f := range fields {
+	for _, f := range failure.Fields {
 		pair = appendProtobufString(pair[:0], protoFieldName, f.Field)
 		pair = appendProtobufString(pair, protoFieldError, f.Error)
 		e = protowire.AppendTag(e, protoErrorFields, protowire.BytesType)
 		e = protowire.AppendBytes(e, pair)
+	}
+	if failure.RetryAfter > 0 {
+		e = protowire.AppendTag(e, protoErrorRetryAfter, protowire.Fixed64Type)
+		e = protowire.AppendFixed64(e, math.Float64bits(failure.retryAfter()))
 	}
 	if id != "" {
 		dst = appendProtobufString(dst, protoID, id)

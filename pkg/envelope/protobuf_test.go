@@ -65,7 +65,7 @@ func describe() protoreflect.MessageDescriptor {
 func mapKey(s string) protoreflect.MapKey    { return protoreflect.ValueOfString(s).MapKey() }
 func bytesValue(s string) protoreflect.Value { return protoreflect.ValueOfBytes([]byte(s)) }
 
-func protobufError(t *testing.T, msg []byte) (text, code string, fields []map[string]string) {
+func protobufError(t *testing.T, msg []byte) (text, code string, retryAfter float64, fields []map[string]string) {
 	t.Helper()
 	m := dynamicpb.NewMessage(envelopeDescriptor)
 	if err := proto.Unmarshal(msg, m); err != nil {
@@ -80,7 +80,7 @@ func protobufError(t *testing.T, msg []byte) (text, code string, fields []map[st
 		f := list.Get(i).Message()
 		fields = append(fields, map[string]string{get(f, "field").String(): get(f, "error").String()})
 	}
-	return get(e, "error").String(), get(e, "code").String(), fields
+	return get(e, "error").String(), get(e, "code").String(), get(e, "retry_after").Float(), fields
 }
 
 var protobufCases = []struct {

@@ -10,12 +10,6 @@ import (
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// refusal is why a message is answered with an error in place of being sent on.
-type refusal struct {
-	code wire.ErrorCode
-	text string
-}
-
 // dispatch sends a message on to the service that handles it, or answers it with
 // an error. It blocks while the service gives no credit, and with it the reading
 // from this client. It returns an ending if the message is a reason to close the
@@ -26,7 +20,7 @@ func (c *conn) dispatch(msg []byte) ending {
 		return causeInvalidUTF8.ending()
 	}
 	if err != nil {
-		c.refuse(head.ID, &refusal{wire.CodeBadMessage, err.Error()})
+		c.refuse(head.ID, &envelope.Failure{Code: wire.CodeBadMessage, Message: err.Error()})
 		return ending{}
 	}
 	to, no := c.route(head)
@@ -40,33 +34,33 @@ func (c *conn) dispatch(msg []byte) ending {
 }
 
 // route finds the service that handles a message.
-func (c *conn) route(head envelope.Head) (*target, *refusal) {
+func (c *conn) route(head envelope.Head) (*target, *envelope.Failure) {
 	table := c.g.routes.Load()
 	if len(head.Path) > 0 {
 		if err := checkPath(head.Path); err != nil {
-			return nil, &refusal{wire.CodeBadPath, err.Error()}
+			return nil, &envelope.Failure{Code: wire.CodeBadPath, Message: err.Error()}
 		}
 		if to := table.lookup(head.Path); to != nil {
 			return to, nil
 		}
-		return nil, &refusal{wire.CodeNoRoute, fmt.Sprintf("no service handles %s", head.Path)}
+		return nil, &envelope.Failure{Code: wire.CodeNoRoute, Message: fmt.Sprintf("no service handles %s", head.Path)}
 	}
 	if len(head.ID) == 0 {
-		return nil, &refusal{wire.CodeNoPath, "the message has neither a path nor an id"}
+		return nil, &envelope.Failure{Code: wire.CodeNoPath, Message: "the message has neither a path nor an id"}
 	}
 	service := c.lastUsed(head.ID)
 	if service == "" {
-		return nil, &refusal{wire.CodeNoPath, "the message has no path, and its id was not used before"}
+		return nil, &envelope.Failure{Code: wire.CodeNoPath, Message: "the message has no path, and its id was not used before"}
 	}
 	if to := table.services[service]; to != nil {
 		return to, nil
 	}
-	return nil, &refusal{wire.CodeNoRoute, "the service that used this id is gone"}
+	return nil, &envelope.Failure{Code: wire.CodeNoRoute, Message: "the service that used this id is gone"}
 }
 
 // send sends a message to the socket's instance of a service, after having pinned
 // the socket if need be.
-func (c *conn) send(to *target, id, msg []byte) *refusal {
+func (c *conn) send(to *target, id, msg []byte) *envelope.Failure {
 	for binds := 0; ; {
 		p, waited := c.acquire(to.service, id, len(msg)+wire.DataOverhead)
 		if waited > 0 {
@@ -77,7 +71,7 @@ func (c *conn) send(to *target, id, msg []byte) *refusal {
 				return nil
 			}
 			if binds++; binds > maxPinTries {
-				return &refusal{wire.CodeUnavailable, "no instance of " + to.service + " could be reached; try again in a second"}
+				return &envelope.Failure{Code: wire.CodeUnavailable, Message: "no instance of " + to.service + " could be reached", RetryAfter: retryUnavailable}
 			}
 			if err := c.bind(to); err != nil {
 				return c.unbound(to, err)
@@ -95,14 +89,14 @@ func (c *conn) send(to *target, id, msg []byte) *refusal {
 }
 
 // unbound says why a socket has no instance.
-func (c *conn) unbound(to *target, err error) *refusal {
+func (c *conn) unbound(to *target, err error) *envelope.Failure {
 	if c.over.Load() {
 		return nil
 	}
 	if !errors.Is(err, registry.ErrNoInstance) {
 		c.g.log.Warn("a socket could not be pinned", "socket", c.id, "service", to.service, "err", err)
 	}
-	return &refusal{wire.CodeUnavailable, "no instance of " + to.service + " is available; try again in a second"}
+	return &envelope.Failure{Code: wire.CodeUnavailable, Message: "no instance of " + to.service + " is available", RetryAfter: retryUnavailable}
 }
 
 // acquire takes the credit for one message, and waits for it if need be. It
@@ -169,9 +163,9 @@ func (c *conn) sent(p *pin, id []byte, err error) bool {
 }
 
 // refuse answers a message with an error.
-func (c *conn) refuse(id []byte, r *refusal) {
-	c.g.hooks.Rejected(r.code)
-	c.answer(c.encoding.AppendError(nil, string(id), r.code, r.text))
+func (c *conn) refuse(id []byte, f *envelope.Failure) {
+	c.g.hooks.Rejected(f.Code)
+	c.answer(c.encoding.AppendError(nil, string(id), *f))
 }
 
 // note remembers which service used an id last. mu is held.

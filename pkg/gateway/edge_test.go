@@ -206,8 +206,8 @@ func TestPinTimeout(t *testing.T) {
 	}
 	c.put(message("/a", "1", "x"))
 	leaver.put(message("/a", "1", "x"))
-	if text := c.wantError("1", wire.CodeUnavailable); !strings.Contains(text, "again") {
-		t.Errorf("the error gives no advice: %s", text)
+	if advice := c.wantError("1", wire.CodeUnavailable); advice != retryUnavailable {
+		t.Errorf("the client is told to try again after %v; want %v", advice, retryUnavailable)
 	}
 	if p := receive(w, "the hook", pins); p.err == nil || p.took < 100*time.Millisecond {
 		t.Errorf("the hook was told %v after %v", p.err, p.took)

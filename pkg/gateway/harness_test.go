@@ -359,14 +359,15 @@ func (c *wsClient) want(msg string) {
 }
 
 // wantError fails the test unless the next message is an error with that code,
-// answering id.
-func (c *wsClient) wantError(id string, code wire.ErrorCode) string {
+// answering id. It returns the advice when to try again.
+func (c *wsClient) wantError(id string, code wire.ErrorCode) (retryAfter time.Duration) {
 	c.w.Helper()
 	var got struct {
 		ID   string `json:"id"`
 		Data struct {
-			Error string         `json:"error"`
-			Code  wire.ErrorCode `json:"code"`
+			Error      string         `json:"error"`
+			Code       wire.ErrorCode `json:"code"`
+			RetryAfter float64        `json:"retry_after"`
 		} `json:"data"`
 	}
 	msg := c.get()
@@ -376,7 +377,7 @@ func (c *wsClient) wantError(id string, code wire.ErrorCode) string {
 	if got.ID != id || got.Data.Code != code || got.Data.Error == "" {
 		c.w.Fatalf("the client got %s; want the error %s for id %q", msg, code, id)
 	}
-	return got.Data.Error
+	return time.Duration(got.Data.RetryAfter * float64(time.Second))
 }
 
 // wantClose reads up to the close frame, which must have that status and reason,

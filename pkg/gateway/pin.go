@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -78,6 +79,9 @@ func (c *conn) pinOf(service string) *pin {
 // maxPinTries is how many instances are tried for one message: one that is found
 // dead only when it is spoken to does not fail the message.
 const maxPinTries = 3
+
+// retryUnavailable is the advice to a client whose message found no instance.
+const retryUnavailable = time.Second
 
 var errInstanceGone = errors.New("the instance was gone before the socket was opened on it")
 
@@ -285,8 +289,8 @@ func (p *pin) lostLocked(why, reason string) (due []closeOrder) {
 func (p *pin) reportInFlight() {
 	c := p.c
 	p.inFlight.takeAll(func(id string) {
-		msg := c.encoding.AppendError(nil, id, wire.CodeInstanceLost,
-			"the instance that handled this is gone; it may have been done or not")
+		msg := c.encoding.AppendError(nil, id, envelope.Failure{
+			Code: wire.CodeInstanceLost, Message: "the instance that handled this is gone; it may have been done or not"})
 		c.queueFrame(final|byte(c.encoding.MessageType()), msg)
 	})
 	c.startWriter()

@@ -2,7 +2,9 @@ package router
 
 import (
 	"errors"
+	"time"
 
+	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -28,10 +30,14 @@ var (
 type Error struct {
 	Code    wire.ErrorCode
 	Message string
+	// RetryAfter is when it may be worth trying again; zero says nothing about that.
+	RetryAfter time.Duration
 }
 
 // NewError returns an Error.
-func NewError(code wire.ErrorCode, message string) *Error { return &Error{code, message} }
+func NewError(code wire.ErrorCode, message string) *Error {
+	return &Error{Code: code, Message: message}
+}
 
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
@@ -39,15 +45,23 @@ func (e *Error) Error() string { return e.Message }
 // ErrorCode returns the code.
 func (e *Error) ErrorCode() wire.ErrorCode { return e.Code }
 
+// Failure is the error as envelopes tell it.
+func (e *Error) Failure() envelope.Failure {
+	return envelope.Failure{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
+}
+
 // explain turns the error that a handler left into what the client is told. Errors
 // without a code say nothing about the inside of the service.
-func explain(err error) (code wire.ErrorCode, message string) {
+func explain(err error) envelope.Failure {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Failure()
+	}
 	var coded interface {
 		error
 		ErrorCode() wire.ErrorCode
 	}
 	if errors.As(err, &coded) {
-		return coded.ErrorCode(), coded.Error()
+		return envelope.Failure{Code: coded.ErrorCode(), Message: coded.Error()}
 	}
-	return wire.CodeInternal, "the handler failed"
+	return envelope.Failure{Code: wire.CodeInternal, Message: "the handler failed"}
 }

@@ -59,8 +59,7 @@ func (s *socket) settleError(f *frame, err error, stack string) {
 	case s.stopping.Load():
 		return
 	case err != nil && (r.sends == 0 || r.sends == r.sendsBefore):
-		code, _ := explain(err)
-		if code == wire.CodeInternal && stack == "" {
+		if explain(err).Code == wire.CodeInternal && stack == "" {
 			s.config.logger().Error("a handler failed", slog.String("socket", s.info.ID),
 				slog.String("path", f.message.Path), slog.Any("error", err))
 		}
@@ -69,13 +68,12 @@ func (s *socket) settleError(f *frame, err error, stack string) {
 	default:
 		return
 	}
-	code, text := explain(err)
 	e := f.encoding()
 	mt := e.MessageType()
 	if f.codec != nil {
 		mt = f.messageType
 	}
-	data := e.AppendError(nil, f.messageID(false), code, text)
+	data := e.AppendError(nil, f.messageID(false), explain(err))
 	_ = r.worker.send(s.live, s, Outgoing{Type: mt, Data: data}) // whoever is gone need not know
 }
 

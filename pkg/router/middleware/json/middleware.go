@@ -41,7 +41,7 @@ func appendMessage(dst []byte, message router.OutboundMessage) ([]byte, error) {
 			return envelope.JSON.AppendMessage(dst, envelope.Message{ID: message.ID, Data: v}), nil
 		}
 	case *router.Error:
-		return envelope.JSON.AppendError(dst, message.ID, v.Code, v.Message), nil
+		return envelope.JSON.AppendError(dst, message.ID, v.Failure()), nil
 	case []FieldError:
 		data = validation(v)
 	case FieldError:

@@ -36,7 +36,7 @@ func appendMessage(dst []byte, message router.OutboundMessage) ([]byte, error) {
 		}
 		return envelope.MsgPack.AppendMessage(dst, envelope.Message{ID: message.ID, Data: v}), nil
 	case *router.Error:
-		return envelope.MsgPack.AppendError(dst, message.ID, v.Code, v.Message), nil
+		return envelope.MsgPack.AppendError(dst, message.ID, v.Failure()), nil
 	case []FieldError:
 		data = validation(v)
 	case FieldError:

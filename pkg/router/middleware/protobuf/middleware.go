@@ -47,9 +47,9 @@ func appendMessage(dst []byte, message router.OutboundMessage) ([]byte, error) {
 	case router.Raw:
 		out.Data = v
 	case *router.Error:
-		return envelope.Protobuf.AppendError(dst, message.ID, v.Code, v.Message), nil
+		return envelope.Protobuf.AppendError(dst, message.ID, v.Failure()), nil
 	case Error:
-		return envelope.Protobuf.AppendError(dst, message.ID, "", string(v)), nil
+		return envelope.Protobuf.AppendError(dst, message.ID, envelope.Failure{Message: string(v)}), nil
 	case FieldError:
 		return appendValidation(dst, message.ID, v), nil
 	case []FieldError:
@@ -67,7 +67,7 @@ func appendMessage(dst []byte, message router.OutboundMessage) ([]byte, error) {
 }
 
 func appendValidation(dst []byte, id string, fields ...FieldError) []byte {
-	return envelope.Protobuf.AppendError(dst, id, wire.CodeValidation, "Validation error", fields...)
+	return envelope.Protobuf.AppendError(dst, id, envelope.Failure{Code: wire.CodeValidation, Message: "Validation error", Fields: fields})
 }
 
 // The fields of an entry of the envelope's meta map.

@@ -65,7 +65,7 @@ func TestSend(t *testing.T) {
 		return string(envelope.Protobuf.AppendMessage(nil, envelope.Message{ID: "7", Data: data}))
 	}
 	failure := func(code wire.ErrorCode, text string, fields ...envelope.FieldError) string {
-		return string(envelope.Protobuf.AppendError(nil, "7", code, text, fields...))
+		return string(envelope.Protobuf.AppendError(nil, "7", envelope.Failure{Code: code, Message: text, Fields: fields}))
 	}
 	tests := []struct {
 		name string
