@@ -108,6 +108,12 @@ var rules = []rule{
 		linked:  true,
 	},
 	{
+		name:    "the gateway links no way to authenticate",
+		applies: under("pkg/gateway"),
+		forbids: prefix(module+"pkg/auth/", "github.com/golang-jwt/"),
+		linked:  true,
+	},
+	{
 		name:    "wire and link stand on the standard library and wire",
 		applies: func(pkg string) bool { return pkg == "pkg/wire" || pkg == "pkg/link" },
 		forbids: func(path string) bool {
@@ -186,6 +192,7 @@ func TestRulesCanFail(t *testing.T) {
 		"only redisbus, registry and auth import go-redis":               {ImportPath: "pkg/gateway", Imports: []string{"github.com/redis/go-redis/v9"}},
 		"gateway does not import service":                                {ImportPath: "pkg/gateway", Deps: []string{module + "pkg/service"}},
 		"service does not import gateway":                                {ImportPath: "pkg/service", Deps: []string{module + "pkg/gateway"}},
+		"the gateway links no way to authenticate":                       {ImportPath: "pkg/gateway", Deps: []string{module + "pkg/auth/jwt"}},
 		"wire and link stand on the standard library and wire":           {ImportPath: "pkg/link", Deps: []string{"golang.org/x/sync/errgroup"}},
 		"the router and the envelopes know no node":                      {ImportPath: "pkg/router/middleware/json", Deps: []string{module + "pkg/link"}},
 		"only the dev command links the embedded Redis":                  {ImportPath: "pkg/gateway", Deps: []string{"github.com/alicebob/miniredis/v2/server"}},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/boreas-ws/boreas/pkg/auth"
 	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -46,7 +47,7 @@ const maxClient = 16 << 10
 
 // credentialPrefix marks entries of Sec-WebSocket-Protocol that name no
 // subprotocol: browsers have no other header to put a credential in.
-const credentialPrefix = "boreas."
+const credentialPrefix = auth.SubprotocolPrefix
 
 const protocolHeader = "Sec-Websocket-Protocol"
 
@@ -78,6 +79,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refusal := g.admit(); refusal != "" {
 		w.Header().Set("Retry-After", "1")
 		g.turnAway(w, http.StatusServiceUnavailable, refusal, "this gateway takes no connections now; try another one")
+		return
+	}
+	if refusal := g.authenticate(r, client); refusal != nil {
+		g.dismiss()
+		g.turnAwayUnknown(w, refusal)
 		return
 	}
 	g.upgrade(w, r, client, encoding)
@@ -196,6 +202,9 @@ func (g *Gateway) describe(r *http.Request, subprotocol string) (c *client, ok b
 		path:        r.URL.Path,
 		query:       r.URL.RawQuery,
 		subprotocol: subprotocol,
+	}
+	if g.cfg.Authenticator != nil {
+		c.query = auth.StripQuery(c.query)
 	}
 	size := len(c.path) + len(c.query)
 	for _, name := range g.headers {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/boreas-ws/boreas/pkg/auth"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -24,6 +25,9 @@ const (
 	DefaultCloseTimeout        = 5 * time.Second
 	DefaultHandbackTimeout     = 30 * time.Second
 	DefaultDrainWindow         = 10 * time.Second
+	DefaultAuthTimeout         = 5 * time.Second
+	DefaultExpiryWarning       = time.Minute
+	DefaultExpiryGrace         = 10 * time.Second
 )
 
 // frameOverhead is how much larger a message's frame is at most.
@@ -50,6 +54,21 @@ type Config struct {
 	// Sec-WebSocket-Protocol, which may hold a credential, is never forwarded.
 	// Default: [DefaultForwardHeaders]; an empty, non-nil list forwards none.
 	ForwardHeaders []string
+
+	// Authenticator says who each client is; one that it refuses gets an HTTP status
+	// and a code in place of a WebSocket. With one, the query parameters "ticket" and
+	// "token" are removed from what handlers see. Default: nil, all clients are
+	// anonymous.
+	Authenticator auth.Authenticator
+	// AuthTimeout bounds each call of the Authenticator; after it the client is
+	// refused with 503. Default 5 s.
+	AuthTimeout time.Duration
+	// ExpiryWarning is how long before its identity expires a client is told, so
+	// that it can renew it. Default 1 min; negative: it is not told.
+	ExpiryWarning time.Duration
+	// ExpiryGrace is how long a client stays connected after its identity has
+	// expired. After that it is closed with 1008. Default 10 s; negative: not at all.
+	ExpiryGrace time.Duration
 
 	// MaxSockets is how many clients may be connected; further handshakes get 503.
 	// Default 100,000; negative: as many as memory and file descriptors allow.
@@ -120,6 +139,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
 	setDefault(&c.HandbackTimeout, DefaultHandbackTimeout)
 	setDefault(&c.DrainWindow, DefaultDrainWindow)
+	setDefault(&c.AuthTimeout, DefaultAuthTimeout)
+	setDefault(&c.ExpiryWarning, DefaultExpiryWarning)
+	setDefault(&c.ExpiryGrace, DefaultExpiryGrace)
 	if c.ForwardHeaders == nil {
 		c.ForwardHeaders = DefaultForwardHeaders()
 	}
@@ -165,6 +187,7 @@ func (c Config) validate() error {
 	check(c.PeerTimeout < 0 || c.PeerTimeout > c.PingInterval,
 		"PeerTimeout: %v; must be negative or above PingInterval (%v)", c.PeerTimeout, c.PingInterval)
 	check(c.PinTimeout > 0, "PinTimeout: %v; must be positive", c.PinTimeout)
+	check(c.AuthTimeout > 0, "AuthTimeout: %v; must be positive", c.AuthTimeout)
 	check(c.CloseTimeout > 0, "CloseTimeout: %v; must be positive", c.CloseTimeout)
 	check(c.HandbackTimeout > 0, "HandbackTimeout: %v; must be positive", c.HandbackTimeout)
 	for _, h := range c.ForwardHeaders {

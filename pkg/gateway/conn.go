@@ -43,7 +43,8 @@ type conn struct {
 	held atomic.Bool   // the read loop waits for something other than the client
 	over atomic.Bool   // state is past connOpen: messages are discarded
 
-	wheel wheelLinks
+	wheel  wheelLinks
+	warned *wire.Identity // that the client was told will expire; owned by the wheel
 
 	// owned by the read loop
 	midMessage bool // a message has begun and is not complete
@@ -176,10 +177,14 @@ func (c *conn) beat(now ticks) ticks {
 		c.end(causePeerTimeout.ending())
 		return wheelSlots
 	}
-	next := ticks(wheelSlots)
+	next, expired := c.watchExpiry()
+	if expired {
+		c.end(causeExpired.ending())
+		return wheelSlots
+	}
 	if interval > 0 {
 		c.ping()
-		next = jitter(interval)
+		next = min(next, jitter(interval))
 	}
 	if timeout > 0 {
 		next = min(next, timeout-silent)

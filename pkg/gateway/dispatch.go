@@ -23,6 +23,10 @@ func (c *conn) dispatch(msg []byte) ending {
 		c.refuse(head.ID, &envelope.Failure{Code: wire.CodeBadMessage, Message: err.Error()})
 		return ending{}
 	}
+	if string(head.Path) == AuthPath {
+		c.renew(head)
+		return ending{}
+	}
 	to, no := c.route(head)
 	if no == nil {
 		no = c.send(to, head.ID, msg)

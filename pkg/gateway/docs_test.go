@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -24,9 +25,19 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("docs/protocol.md has no row for the error code %s", code)
 		}
 	}
-	for _, why := range []Refusal{RefuseNotWebSocket, RefuseSubprotocol, RefuseOrigin, RefuseTooLarge, RefuseNotReady, RefuseDraining, RefuseTooMany} {
+	for _, why := range []Refusal{RefuseNotWebSocket, RefuseSubprotocol, RefuseOrigin, RefuseTooLarge, RefuseNotReady, RefuseDraining, RefuseTooMany,
+		RefuseNoCredential, RefuseBadCredential, RefuseExpired, RefuseDenied, RefuseAuthUnavailable} {
 		if !strings.Contains(protocol, "`"+string(why)+"`") {
 			t.Errorf("docs/protocol.md does not mention the refusal %s", why)
+		}
+	}
+	for _, m := range []envelope.Message{
+		{Path: AuthPath, Data: encodeData(envelope.JSON, expiring{"token_expiring", 60})},
+		{Path: AuthPath, ID: "1", Data: encodeData(envelope.JSON, renewal{"..."})},
+		{ID: "1", Data: encodeData(envelope.JSON, renewed{"alice", 3600})},
+	} {
+		if line := string(envelope.JSON.AppendMessage(nil, m)); !strings.Contains(protocol, line) {
+			t.Errorf("docs/protocol.md does not have the message %s", line)
 		}
 	}
 	source, err := os.ReadFile("hooks.go")

@@ -328,7 +328,7 @@ func TestHeldClientWithoutPings(t *testing.T) {
 func TestBeat(t *testing.T) {
 	g := &Gateway{wheel: newWheel(25 * time.Second), pingTicks: 25, peerTicks: 45}
 	for silent := range ticks(45) {
-		c := &conn{g: g, state: connGone} // whose pings and ends do nothing
+		c := &conn{g: g, client: &client{}, state: connGone} // whose pings and ends do nothing
 		c.seen.Store(1000 - uint32(silent))
 		if next := c.beat(1000); next < 1 || next > 25 || next > 45-silent {
 			t.Errorf("silent for %d: the next visit is in %d", silent, next)

@@ -179,7 +179,7 @@ func (g *Gateway) add(c *conn) {
 	now := g.state
 	g.mu.Unlock()
 	g.hooks.SocketOpened()
-	g.wheel.plan(c, jitter(g.pingTicks))
+	g.wheel.plan(c, min(jitter(g.pingTicks), c.expiryTicks()))
 	switch now { // admit let it in before
 	case draining:
 		c.finish(causeDrain.ending())

@@ -3,6 +3,7 @@ package gateway
 import (
 	"time"
 
+	"github.com/boreas-ws/boreas/pkg/auth"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -16,10 +17,17 @@ type Hooks struct {
 	// services were told, the named reason, and how long it was open. The reason is
 	// fit for a metric label: one of client_closed, client_gone, peer_timeout,
 	// protocol, wrong_type, invalid_utf8, too_big, message_timeout, slow_consumer,
-	// service, instance_lost, drain, shutdown, overrun and internal.
+	// service, instance_lost, token_expired, drain, shutdown, overrun and internal.
 	SocketClosed func(status wire.CloseCode, reason string, open time.Duration)
 	// Refused is called for each handshake that is not accepted.
 	Refused func(Refusal)
+	// Authenticated is called after each call of the Authenticator for a handshake,
+	// with the method that the identity was established by ("" if it was not) and
+	// the time that it took.
+	Authenticated func(method string, took time.Duration)
+	// Renewed is called after a client has tried to renew its identity, with the
+	// method of that and whether it could.
+	Renewed func(method string, ok bool)
 	// MessageIn is called for each message of a client that was sent on to a
 	// service, with its length in bytes.
 	MessageIn func(service string, bytes int)
@@ -57,6 +65,12 @@ const (
 	RefuseNotReady     Refusal = "not_ready"     // Run has not begun, or is over
 	RefuseDraining     Refusal = "draining"      // Drain has begun
 	RefuseTooMany      Refusal = "too_many"      // over Config.MaxSockets
+
+	RefuseNoCredential    = Refusal(auth.NoCredential)  // it brings none, and needs one
+	RefuseBadCredential   = Refusal(auth.BadCredential) // it brings one that is not good
+	RefuseExpired         = Refusal(auth.Expired)       // it brings one that was good once
+	RefuseDenied          = Refusal(auth.Denied)        // it is known, and may not connect
+	RefuseAuthUnavailable = Refusal(auth.Unavailable)   // nobody can tell who it is now
 )
 
 // orNothing fills in functions that do nothing.
@@ -69,6 +83,12 @@ func (h Hooks) orNothing() Hooks {
 	}
 	if h.Refused == nil {
 		h.Refused = func(Refusal) {}
+	}
+	if h.Authenticated == nil {
+		h.Authenticated = func(string, time.Duration) {}
+	}
+	if h.Renewed == nil {
+		h.Renewed = func(string, bool) {}
 	}
 	if h.MessageIn == nil {
 		h.MessageIn = func(string, int) {}

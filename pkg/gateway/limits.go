@@ -20,6 +20,7 @@ const (
 	causeSlowConsumer         // writes made no progress for Config.SlowConsumerTimeout
 	causeService              // a handler closed the socket
 	causeInstanceLost         // the instance of a service with policy close is gone
+	causeExpired              // the client's identity has expired, and Config.ExpiryGrace is over
 	causeDrain                // the gateway drains
 	causeShutdown             // Run was ended without a drain
 	causeOverrun              // a service sent more than its credit
@@ -55,6 +56,7 @@ var endings = [causes]struct {
 	causeSlowConsumer:   {"slow_consumer", wire.ClosePolicy, wire.SourceServer},
 	causeService:        {"service", 0, wire.SourceServer},
 	causeInstanceLost:   {"instance_lost", wire.CloseRestart, wire.SourceServer},
+	causeExpired:        {"token_expired", wire.ClosePolicy, wire.SourceServer},
 	causeDrain:          {"drain", wire.CloseRestart, wire.SourceServer},
 	causeShutdown:       {"shutdown", wire.CloseGoingAway, wire.SourceServer},
 	causeOverrun:        {"overrun", wire.CloseInternal, wire.SourceServer},
