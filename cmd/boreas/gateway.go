@@ -36,6 +36,8 @@ type gatewayFlags struct {
 
 	MaxSockets          int           `default:"${max_sockets}" help:"Clients that may be connected; negative for no limit."`
 	MaxMessageBytes     int           `default:"${max_message_bytes}" help:"Largest message of a client, in bytes."`
+	MaxFragments        int           `default:"${max_fragments}" help:"Frames that a message may consist of; negative for any number."`
+	MaxControlRate      int           `default:"${max_control_rate}" help:"Pings and pongs that a client may send per second, on average over 5 s; negative for any number."`
 	MaxConversations    int           `default:"${max_conversations}" help:"Message ids remembered per socket, to route answers without a path."`
 	ReplyWindow         int           `default:"${reply_window}" help:"Bytes that a service may send ahead to a socket whose client does not read."`
 	PingInterval        time.Duration `default:"${ping_interval}" help:"Longest time between pings to a client; negative for no pings."`
@@ -55,6 +57,8 @@ var gatewayDefaults = kong.Vars{
 	"forward_headers":       strings.Join(gateway.DefaultForwardHeaders(), ","),
 	"max_sockets":           strconv.Itoa(gateway.DefaultMaxSockets),
 	"max_message_bytes":     strconv.Itoa(gateway.DefaultMaxMessageBytes),
+	"max_fragments":         strconv.Itoa(gateway.DefaultMaxFragments),
+	"max_control_rate":      strconv.Itoa(gateway.DefaultMaxControlRate),
 	"max_conversations":     strconv.Itoa(gateway.DefaultMaxConversations),
 	"reply_window":          strconv.Itoa(gateway.DefaultReplyWindow),
 	"ping_interval":         gateway.DefaultPingInterval.String(),
@@ -73,6 +77,8 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 		ForwardHeaders:      f.ForwardHeaders,
 		MaxSockets:          f.MaxSockets,
 		MaxMessageBytes:     f.MaxMessageBytes,
+		MaxFragments:        f.MaxFragments,
+		MaxControlRate:      f.MaxControlRate,
 		MaxConversations:    f.MaxConversations,
 		ReplyWindow:         f.ReplyWindow,
 		PingInterval:        f.PingInterval,

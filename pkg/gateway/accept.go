@@ -104,8 +104,8 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	if client.subprotocol != "" {
 		header.Set(protocolHeader, client.subprotocol)
 	}
-	ws, err := g.upgrader.Upgrade(hijack, r, header)
-	if err != nil {
+	// Of what this returns nothing is kept: frames are read and written here.
+	if _, err := g.upgrader.Upgrade(hijack, r, header); err != nil {
 		g.log.Debug("a handshake failed", "remote", client.remoteAddr, "err", err)
 		g.dismiss()
 		return
@@ -113,8 +113,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	c := &conn{
 		g:        g,
 		id:       wire.SocketID(rand.Text()),
-		ws:       ws,
-		nc:       hijack.tap.Conn,
+		nc:       hijack.nc,
 		encoding: encoding,
 		client:   client,
 		opened:   time.Now(),
@@ -124,9 +123,8 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	c.ids.limit = g.cfg.MaxConversations
 	c.write = c.writeLoop
 	c.alive()
-	ws.SetPingHandler(c.pong)
-	ws.SetCloseHandler(ignoreClose)
-	hijack.tap.c = c
+	c.in.r = hijack.r
+	c.in.r.Reset((*tap)(c)) // it is empty: Upgrade saw to that
 	g.add(c)
 	go c.run()
 }
@@ -147,10 +145,12 @@ func (g *Gateway) newUpgrader() *websocket.Upgrader {
 
 const handshakeTimeout = 5 * time.Second
 
-// hijacker puts a tap into the connection that gorilla/websocket takes over.
+// hijacker keeps the connection that gorilla/websocket takes over, and the buffer
+// that it is read with.
 type hijacker struct {
 	http.ResponseWriter
-	tap *tap
+	nc net.Conn
+	r  *bufio.Reader
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -158,8 +158,11 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.tap = &tap{Conn: nc}
-	return h.tap, rw, nil
+	h.nc, h.r = nc, rw.Reader
+	if h.r.Size() < minReadSize {
+		h.r = bufio.NewReaderSize(nc, minReadSize)
+	}
+	return nc, rw, nil
 }
 
 // negotiate picks the subprotocol: the first that the client offers and this

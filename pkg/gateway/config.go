@@ -15,6 +15,8 @@ import (
 const (
 	DefaultMaxSockets          = 100_000
 	DefaultMaxMessageBytes     = 64 << 10
+	DefaultMaxFragments        = 4096
+	DefaultMaxControlRate      = 20
 	DefaultMaxConversations    = 1024
 	DefaultReplyWindow         = wire.DefaultWindow
 	DefaultPingInterval        = 25 * time.Second
@@ -78,6 +80,13 @@ type Config struct {
 	// what the links of the backplane carry: unless they are configured otherwise, a
 	// few bytes less than 1 MiB. Default 64 KiB.
 	MaxMessageBytes int
+	// MaxFragments is how many frames a message may consist of. One of more closes
+	// the connection with 1008. Default 4096; negative: any number.
+	MaxFragments int
+	// MaxControlRate is how many control frames, which are pings and pongs, a client
+	// may send per second, on average over 5 s. More close the connection with 1008.
+	// Default 20; negative: any number.
+	MaxControlRate int
 	// MaxConversations is how many message ids are remembered per socket in order
 	// to route messages without a path, and per (socket, service) in order to
 	// report requests that a lost instance leaves unanswered. The least recently
@@ -129,6 +138,8 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.MaxSockets, DefaultMaxSockets)
 	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
+	setDefault(&c.MaxFragments, DefaultMaxFragments)
+	setDefault(&c.MaxControlRate, DefaultMaxControlRate)
 	setDefault(&c.MaxConversations, DefaultMaxConversations)
 	setDefault(&c.ReplyWindow, DefaultReplyWindow)
 	setDefault(&c.PingInterval, DefaultPingInterval)

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -30,8 +28,7 @@ type conn struct {
 	// immutable
 	g        *Gateway
 	id       wire.SocketID
-	ws       *websocket.Conn
-	nc       net.Conn // what ws reads from, without the tap
+	nc       net.Conn
 	encoding envelope.Encoding
 	client   *client
 	opened   time.Time
@@ -47,8 +44,9 @@ type conn struct {
 	warned *wire.Identity // that the client was told will expire; owned by the wheel
 
 	// owned by the read loop
-	midMessage bool // a message has begun and is not complete
-	armed      bool // the read deadline of that message is set
+	in         frameReader
+	armed      bool          // the read deadline of a message is set
+	controlDue time.Duration // after opened: when the control frames that came would have been due
 
 	mu      sync.Mutex
 	changed sync.Cond // of anything below that somebody waits for

@@ -2,64 +2,42 @@ package gateway
 
 import (
 	"errors"
-	"io"
 	"net"
 	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/gorilla/websocket"
-
-	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// tap is what gorilla/websocket uses as the client's connection once the
-// handshake is over. It notes signs of life and limits how long a message may
-// take; what gorilla wants to write, which is only the close frame of a protocol
-// error, is left to the connection's writer.
-type tap struct {
-	net.Conn
-	c *conn // nil during the handshake
-}
+// errCloseUTF8 ends reading after a close frame whose reason is not UTF-8.
+var errCloseUTF8 = errors.New("websocket: the reason of a close frame is not UTF-8")
+
+// tap is what a connection's frames are read from: the client's connection, noting
+// signs of life and limiting how long a message may take.
+type tap conn
 
 func (t *tap) Read(p []byte) (int, error) {
-	if t.c == nil {
-		return t.Conn.Read(p)
-	}
-	t.c.arm()
-	n, err := t.Conn.Read(p)
+	c := (*conn)(t)
+	c.arm()
+	n, err := c.nc.Read(p)
 	if n > 0 {
-		t.c.alive()
+		c.alive()
 	}
 	return n, err
-}
-
-func (t *tap) Write(p []byte) (int, error) {
-	if t.c == nil {
-		return t.Conn.Write(p)
-	}
-	return len(p), nil
-}
-
-func (t *tap) SetWriteDeadline(d time.Time) error {
-	if t.c == nil {
-		return t.Conn.SetWriteDeadline(d)
-	}
-	return nil
 }
 
 // arm sets the deadline of the message that is being read, when its next bytes
 // have to be waited for.
 func (c *conn) arm() {
-	if !c.midMessage || c.armed || c.g.cfg.MessageTimeout < 0 {
+	if !c.in.begun || c.armed || c.g.cfg.MessageTimeout < 0 {
 		return
 	}
 	c.armed = true
 	c.setReadDeadline(time.Now().Add(c.g.cfg.MessageTimeout))
 }
 
-// disarm removes that deadline.
+// disarm removes that deadline: the message is complete.
 func (c *conn) disarm() {
+	c.in.begun = false
 	if c.armed {
 		c.armed = false
 		c.setReadDeadline(time.Time{})
@@ -98,89 +76,145 @@ func (c *conn) readGuarded() (e ending) {
 // gets to read what it is told.
 func (c *conn) read() ending {
 	for {
-		typ, r, err := c.ws.NextReader()
+		e, err := c.frame()
 		if err != nil {
 			return c.readError(err)
 		}
-		if c.over.Load() {
-			continue
-		}
-		c.midMessage = true
-		e, err := c.message(wire.MessageType(typ), r)
-		if err != nil {
-			return c.readError(err)
-		}
-		c.midMessage = false
-		c.disarm()
 		if e.cause != causeNone {
 			c.end(e)
 		}
 	}
 }
 
-// message reads one message and sends it on. It returns an ending if the message
-// is a reason to close the connection, an error if it could not be read.
-func (c *conn) message(typ wire.MessageType, r io.Reader) (ending, error) {
-	if typ != c.encoding.MessageType() {
+// frame reads one frame, or the whole message that it begins. It returns an ending
+// if that is a reason to close the connection, an error if nothing more can be read.
+func (c *conn) frame() (e ending, err error) {
+	if err := c.in.next(); err != nil {
+		return ending{}, err
+	}
+	switch {
+	case c.in.control():
+		e, err = c.control()
+	case c.over.Load(): // discarded by the next call
+	default:
+		e, err = c.message()
+	}
+	if err == nil && !c.in.open {
+		c.disarm()
+	}
+	return e, err
+}
+
+// message reads one message, of which the first frame's header was read, and sends
+// it on. Its results are those of frame.
+func (c *conn) message() (ending, error) {
+	if c.in.messageType() != c.encoding.MessageType() {
 		return causeWrongType.ending(), nil
 	}
 	buf := readBuffers.Get().(*[]byte)
 	defer readBuffers.Put(buf)
-	limit := c.g.cfg.MaxMessageBytes
 	msg := (*buf)[:0]
-	for {
-		if len(msg) == cap(msg) {
-			msg = append(msg, 0)[:len(msg)]
+	for fragments := 1; ; fragments++ {
+		if limit := c.g.cfg.MaxFragments; limit > 0 && fragments > limit {
+			return causeFragments.ending(), nil
 		}
-		n, err := r.Read(msg[len(msg):cap(msg)])
-		msg = msg[:len(msg)+n]
-		*buf = msg
-		if len(msg) > limit {
+		if c.in.left > int64(c.g.cfg.MaxMessageBytes-len(msg)) {
 			return causeTooBig.ending(), nil
 		}
-		if errors.Is(err, io.EOF) {
+		for c.in.left > 0 {
+			if len(msg) == cap(msg) { // grows as bytes come, not by what the client says
+				msg = append(msg, 0)[:len(msg)]
+			}
+			n, err := c.in.read(msg[len(msg):cap(msg)])
+			msg = msg[:len(msg)+n]
+			*buf = msg
+			if err != nil {
+				return ending{}, err
+			}
+		}
+		if c.in.fin {
 			break
 		}
-		if err != nil {
-			return ending{}, err
+		if e, err := c.continuation(); e.cause != causeNone || err != nil {
+			return e, err
 		}
 	}
 	c.disarm()
 	return c.dispatch(msg), nil
 }
 
-// readError returns what a failure to read means.
-func (c *conn) readError(err error) ending {
-	var closed *websocket.CloseError
-	if errors.As(err, &closed) {
-		if closed.Code == websocket.CloseAbnormalClosure {
-			return causeClientGone.ending()
+// continuation reads up to the header of the message's next frame. Its results are
+// those of frame.
+func (c *conn) continuation() (ending, error) {
+	for {
+		if err := c.in.next(); err != nil || !c.in.control() {
+			return ending{}, err
 		}
-		return causeClientClosed.endingWith(wire.CloseCode(closed.Code), closed.Text)
-	}
-	var network net.Error
-	switch {
-	case errors.As(err, &network) && network.Timeout() && c.armed:
-		return causeMessageTimeout.ending()
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return causeClientGone.ending()
-	default:
-		return causeProtocol.ending()
+		if e, err := c.control(); e.cause != causeNone || err != nil {
+			return e, err
+		}
 	}
 }
 
-// pong answers a ping of the client; gorilla/websocket calls it in the read loop.
-func (c *conn) pong(data string) error {
+// control reads and handles a control frame. Its results are those of frame.
+func (c *conn) control() (ending, error) {
+	payload, err := c.in.payload()
+	if err != nil {
+		return ending{}, err
+	}
+	switch {
+	case c.in.op == opcodeClose:
+		return ending{}, parseClose(payload)
+	case c.controlFlood():
+		return causeControlFlood.ending(), nil
+	case c.in.op == opcodePing:
+		c.pong(payload)
+	}
+	return ending{}, nil
+}
+
+// controlBurst is how many seconds' worth of control frames may come at once.
+const controlBurst = 5 * time.Second
+
+// controlFlood accounts for a control frame, and reports whether there are more of
+// them than may be.
+func (c *conn) controlFlood() bool {
+	rate := c.g.cfg.MaxControlRate
+	if rate < 0 {
+		return false
+	}
+	now := time.Since(c.opened)
+	c.controlDue = max(c.controlDue, now) + time.Second/time.Duration(rate)
+	return c.controlDue-now > controlBurst
+}
+
+// readError returns what a failure to read means.
+func (c *conn) readError(err error) ending {
+	var broken protocolError
+	var closed closedError
+	var network net.Error
+	switch {
+	case errors.As(err, &closed):
+		return causeClientClosed.endingWith(closed.status, closed.reason)
+	case errors.As(err, &broken):
+		c.g.log.Debug("a client broke the protocol", "socket", c.id, "err", err)
+		return causeProtocol.ending()
+	case errors.Is(err, errCloseUTF8):
+		return causeInvalidUTF8.ending()
+	case errors.As(err, &network) && network.Timeout() && c.armed:
+		return causeMessageTimeout.ending()
+	default:
+		return causeClientGone.ending()
+	}
+}
+
+// pong answers a ping of the client.
+func (c *conn) pong(payload []byte) {
 	c.mu.Lock()
 	c.waitForRoom()
 	if c.state < connClosing {
-		c.queueFrame(opPong, []byte(data))
+		c.queueFrame(opPong, payload)
 		c.startWriter()
 	}
 	c.mu.Unlock()
-	return nil
 }
-
-// ignoreClose takes the place of gorilla/websocket's answer to a close frame: the
-// connection's writer sends it.
-func ignoreClose(int, string) error { return nil }

@@ -17,6 +17,8 @@ const (
 	causeInvalidUTF8          // a text message is not UTF-8
 	causeTooBig               // a message is over Config.MaxMessageBytes
 	causeMessageTimeout       // a message was not complete within Config.MessageTimeout
+	causeFragments            // a message has more than Config.MaxFragments
+	causeControlFlood         // pings and pongs came faster than Config.MaxControlRate
 	causeSlowConsumer         // writes made no progress for Config.SlowConsumerTimeout
 	causeService              // a handler closed the socket
 	causeInstanceLost         // the instance of a service with policy close is gone
@@ -53,6 +55,8 @@ var endings = [causes]struct {
 	causeInvalidUTF8:    {"invalid_utf8", wire.CloseInvalidUTF8, wire.SourceServer},
 	causeTooBig:         {"too_big", wire.CloseTooBig, wire.SourceServer},
 	causeMessageTimeout: {"message_timeout", wire.ClosePolicy, wire.SourceServer},
+	causeFragments:      {"fragments", wire.ClosePolicy, wire.SourceServer},
+	causeControlFlood:   {"control_flood", wire.ClosePolicy, wire.SourceServer},
 	causeSlowConsumer:   {"slow_consumer", wire.ClosePolicy, wire.SourceServer},
 	causeService:        {"service", 0, wire.SourceServer},
 	causeInstanceLost:   {"instance_lost", wire.CloseRestart, wire.SourceServer},
