@@ -30,5 +30,5 @@ bench: deps ## throughput, latency, CPU per message and memory per socket, with 
 SOAK_TIME ?= 10m
 
 .PHONY: soak
-soak: deps ## property tests with many more histories, then every fuzz target
+soak: deps ## damage, every fault, mixes of faults, many more histories, every fuzz target
 	SOAK_TIME=$(SOAK_TIME) scripts/soak
