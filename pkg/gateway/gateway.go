@@ -43,6 +43,7 @@ type Gateway struct {
 	log       *slog.Logger
 	headers   []string // that are forwarded
 	upgrader  *websocket.Upgrader
+	gate      gate
 	wheel     *wheel
 	pingTicks ticks         // 0: no pings
 	peerTicks ticks         // 0: no timeout
@@ -96,8 +97,9 @@ func New(name string, bp *backplane.Backplane, cfg Config) (*Gateway, error) {
 	if cfg.PeerTimeout > 0 {
 		g.peerTicks = g.wheel.ticks(cfg.PeerTimeout)
 	}
+	g.gate.max, g.gate.rate, g.gate.made = cfg.MaxHandshakes, cfg.AcceptRate, time.Now()
 	g.upgrader = g.newUpgrader()
-	g.routes.Store(compileRoutes(&registry.View{}, name, g.log))
+	g.routes.Store(compileRoutes(&registry.View{}, name, nil, g.log))
 	return g, nil
 }
 

@@ -17,6 +17,7 @@ import (
 type target struct {
 	service string
 	policy  registry.Policy
+	rules   *rules // of the route; nil without
 }
 
 // route is one pattern of a service, without the names of its parameters, which a
@@ -41,14 +42,17 @@ type routeTable struct {
 	bySegment  map[string][]route
 	anySegment []route
 	services   map[string]*target
+	rules      map[ruleKey]*rules
 }
 
-// compileRoutes makes the table of the gateways called name.
-func compileRoutes(v *registry.View, name string, log *slog.Logger) *routeTable {
+// compileRoutes makes the table of the gateways called name. What has not changed
+// since the old table, which may be nil, is taken from there.
+func compileRoutes(v *registry.View, name string, old *routeTable, log *slog.Logger) *routeTable {
 	t := &routeTable{
 		static:    make(map[string]*target),
 		bySegment: make(map[string][]route),
 		services:  make(map[string]*target),
+		rules:     make(map[ruleKey]*rules),
 	}
 	var routes []route
 	for _, service := range slices.Sorted(maps.Keys(v.Services)) {
@@ -65,7 +69,9 @@ func compileRoutes(v *registry.View, name string, log *slog.Logger) *routeTable 
 					"service", service, "pattern", r.Pattern, "err", err)
 				continue
 			}
-			routes = append(routes, route{p, to})
+			if to := t.ruled(old, to, r, log); to != nil {
+				routes = append(routes, route{p, to})
+			}
 		}
 	}
 	slices.SortStableFunc(routes, func(a, b route) int {
