@@ -61,6 +61,9 @@ type Hooks struct {
 	Panicked func()
 	// TurnTimedOut: a handler held its turn for too long; the next message starts.
 	TurnTimedOut func()
+	// Handled: the handlers of a message have returned; took is the time since they
+	// were called, waits for the client included.
+	Handled func(took time.Duration)
 	// HandlerLimit: messages of a socket wait because MaxHandlers are at work
 	// (reason "handler_limit").
 	HandlerLimit func()

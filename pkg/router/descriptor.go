@@ -8,19 +8,16 @@ type RouteDescriptor struct {
 	// Metadata is what WithMetadata attached to the route. After a JSON round trip
 	// it is a json.RawMessage.
 	Metadata any
-	// Limits are what gateways check of the route's messages.
-	Limits RouteLimits
 }
 
 type descriptorJSON struct {
-	Pattern  string      `json:"Pattern"`
-	Metadata any         `json:"Metadata,omitempty"`
-	Limits   RouteLimits `json:"Limits,omitzero"`
+	Pattern  string `json:"Pattern"`
+	Metadata any    `json:"Metadata,omitempty"`
 }
 
-// MarshalJSON writes {"Pattern": ..., "Metadata": ..., "Limits": ...}.
+// MarshalJSON writes {"Pattern": ..., "Metadata": ...}.
 func (d *RouteDescriptor) MarshalJSON() ([]byte, error) {
-	return json.Marshal(descriptorJSON{d.Pattern.String(), d.Metadata, d.Limits})
+	return json.Marshal(descriptorJSON{d.Pattern.String(), d.Metadata})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -34,7 +31,7 @@ func (d *RouteDescriptor) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
-	d.Pattern, d.Limits = p, in.Limits
+	d.Pattern = p
 	if len(raw) > 0 {
 		d.Metadata = raw
 	}

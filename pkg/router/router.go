@@ -127,13 +127,10 @@ func (r *Router) add(chain *atomic.Pointer[[]*node], n *node) {
 }
 
 func (r *Router) bind(kind nodeKind, path string, values []any) {
-	announcement := &RouteDescriptor{}
+	var metadata any
 	values = slices.DeleteFunc(slices.Clone(values), func(v any) bool {
-		switch o := v.(type) {
-		case MetadataOption:
-			announcement.Metadata = o.value
-		case LimitOption:
-			o.set(&announcement.Limits)
+		if m, ok := v.(MetadataOption); ok {
+			metadata = m.value
 		}
 		_, ok := v.(RouteOption)
 		return ok
@@ -145,8 +142,7 @@ func (r *Router) bind(kind nodeKind, path string, values []any) {
 	n := newNode(kind, pattern, values)
 	var announced []*RouteDescriptor
 	if kind == publicNode {
-		announcement.Pattern = pattern
-		announced = append(announced, announcement)
+		announced = append(announced, &RouteDescriptor{Pattern: pattern, Metadata: metadata})
 	}
 	for _, v := range values {
 		if sub, ok := v.(RouterHandler); ok {
@@ -176,7 +172,7 @@ func below(path string, sub RouterHandler) []*RouteDescriptor {
 		if err != nil {
 			panic("router: mounted at " + path + ": " + err.Error())
 		}
-		list = append(list, &RouteDescriptor{Pattern: p, Metadata: d.Metadata, Limits: d.Limits})
+		list = append(list, &RouteDescriptor{Pattern: p, Metadata: d.Metadata})
 	}
 	return list
 }

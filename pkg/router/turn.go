@@ -11,8 +11,10 @@ import (
 // worker that takes it over.
 type worker struct {
 	socket *socket
-	turn   uint64   // guarded by the socket's mu
-	at     *Context // of the message being handled; owned by the goroutine
+	turn   uint64        // guarded by the socket's mu
+	at     *Context      // of the message being handled; owned by the goroutine
+	began  time.Duration // when that one was given to the handlers, since clock
+	timed  bool          // began is set
 
 	sends atomic.Uint64 // started
 	sent  atomic.Uint64 // returned
@@ -96,23 +98,39 @@ func (w *worker) take() (queued, bool) {
 	mine := s.owner == w && s.turn == w.turn
 	if !mine && s.owner != nil {
 		s.mu.Unlock()
+		w.handled()
 		return queued{}, false
 	}
 	if s.queue.len() == 0 {
 		s.owner = nil
 		s.mu.Unlock()
+		w.handled()
 		return queued{}, false
 	}
+	before, timed := w.began, w.timed
 	s.give(w)
 	m := s.queue.pop()
+	w.began, w.timed = s.since, !m.opening
 	if s.queue.len() > 0 {
 		s.watch()
 	}
+	took := s.since - before
 	s.mu.Unlock()
+	if hook := s.config.Hooks.Handled; hook != nil && timed {
+		hook(took) // the clock need not be read again
+	}
 	if !m.opening {
 		s.conn.Consumed(len(m.data))
 	}
 	return m, true
+}
+
+// handled tells the hook of a message whose worker has nothing more to do.
+func (w *worker) handled() {
+	if hook := w.socket.config.Hooks.Handled; hook != nil && w.timed {
+		hook(time.Since(clock) - w.began)
+		w.timed = false
+	}
 }
 
 // leave ends the worker, also when a handler ended its goroutine.
