@@ -5,35 +5,40 @@ import (
 	"time"
 )
 
-// arrivals are the times at which the queued messages of a socket came, oldest
-// first: a ring that grows to the longest queue there was. Safe for concurrent
-// use.
+// arrivals times how long messages of a socket are queued: one at a time, so that it
+// costs the same however many there are. Messages leave in the order in which they
+// came. Safe for concurrent use.
 type arrivals struct {
-	mu    sync.Mutex
-	ring  []time.Time // its length is a power of two
-	first int         // index of the oldest
-	n     int
+	mu     sync.Mutex
+	queued int       // messages that have not left
+	ahead  int       // how many of them leave before the one that is timed does
+	came   time.Time // when that one did; zero: none is timed
 }
 
-func (a *arrivals) push(t time.Time) {
+// push notes that a message came.
+func (a *arrivals) push() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.n == len(a.ring) {
-		grown := make([]time.Time, max(2*a.n, 4))
-		k := copy(grown, a.ring[a.first:])
-		copy(grown[k:], a.ring[:a.first])
-		a.ring, a.first = grown, 0
+	if a.came.IsZero() {
+		a.ahead, a.came = a.queued, time.Now()
 	}
-	a.ring[(a.first+a.n)&(len(a.ring)-1)] = t
-	a.n++
+	a.queued++
 }
 
-// pop takes the oldest; there must be one.
-func (a *arrivals) pop() time.Time {
+// pop notes that the oldest message left; there must be one. If it was timed, it
+// returns how long it was queued, and true.
+func (a *arrivals) pop() (time.Duration, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.ring[a.first]
-	a.first = (a.first + 1) & (len(a.ring) - 1)
-	a.n--
-	return t
+	a.queued--
+	if a.came.IsZero() {
+		return 0, false
+	}
+	if a.ahead > 0 {
+		a.ahead--
+		return 0, false
+	}
+	waited := time.Since(a.came)
+	a.came = time.Time{}
+	return waited, true
 }

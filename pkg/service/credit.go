@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // credit is what a stream may still send, in bytes: the gateway grants it as the
@@ -15,30 +16,36 @@ type credit struct {
 	more chan struct{} // closed when waiters should look again; nil while nobody waits
 }
 
-// take waits until sending is allowed and takes cost off. It fails when ctx or the
-// stream ends.
-func (c *credit) take(ctx context.Context, cost int) error {
+// take waits until sending is allowed and takes cost off. It returns how long it
+// waited, and fails when ctx or the stream ends.
+func (c *credit) take(ctx context.Context, cost int) (waited time.Duration, err error) {
+	var start time.Time // of the wait
 	for {
 		c.mu.Lock()
 		if c.err != nil {
 			c.mu.Unlock()
-			return c.err
+			return 0, c.err
 		}
 		if c.left > 0 {
 			c.left -= int64(cost)
 			c.mu.Unlock()
-			return nil
+			if !start.IsZero() {
+				waited = time.Since(start)
+			}
+			return waited, nil
 		}
 		if c.more == nil {
 			c.more = make(chan struct{})
 		}
 		more := c.more
 		c.mu.Unlock()
-
+		if start.IsZero() {
+			start = time.Now()
+		}
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,14 +19,14 @@ func TestCreditHoldsSendersBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c credit
 		c.grant(1)
-		if err := c.take(t.Context(), 1000); err != nil {
+		if _, err := c.take(t.Context(), 1000); err != nil {
 			t.Fatalf("a message was held back although credit was left: %v", err)
 		}
 		var passed sync.WaitGroup
 		count := make(chan struct{}, 2)
 		for range 2 {
 			passed.Go(func() {
-				if err := c.take(t.Context(), 10); err != nil {
+				if _, err := c.take(t.Context(), 10); err != nil {
 					t.Error(err)
 				}
 				count <- struct{}{}
@@ -52,18 +53,21 @@ func TestCreditEndsWithContextOrStream(t *testing.T) {
 		var c credit
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := c.take(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.take(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("take after its context ended: %v", err)
 		}
 		blocked := make(chan error)
-		go func() { blocked <- c.take(t.Context(), 1) }()
+		go func() {
+			_, err := c.take(t.Context(), 1)
+			blocked <- err
+		}()
 		synctest.Wait()
 		c.end(router.ErrSocketClosed)
 		if err := <-blocked; !errors.Is(err, router.ErrSocketClosed) {
 			t.Errorf("a blocked take gave %v after the end", err)
 		}
 		c.grant(100)
-		if err := c.take(t.Context(), 1); !errors.Is(err, router.ErrSocketClosed) {
+		if _, err := c.take(t.Context(), 1); !errors.Is(err, router.ErrSocketClosed) {
 			t.Errorf("take after the end: %v", err)
 		}
 	})
@@ -152,23 +156,21 @@ func TestAllowanceBlamesAnOverrun(t *testing.T) {
 	}
 }
 
-func TestArrivalsAreAQueue(t *testing.T) {
+func TestOneMessageAtATimeIsTimed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var a arrivals
-		var model []time.Time
-		next := time.Unix(0, 0)
+		var model []bool // of the queued messages: whether it is timed
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(*rapid.T) {
-				next = next.Add(time.Second)
-				a.push(next)
-				model = append(model, next)
+				a.push()
+				model = append(model, !slices.Contains(model, true))
 			},
 			"pop": func(t *rapid.T) {
 				if len(model) == 0 {
 					t.Skip("empty")
 				}
-				if got := a.pop(); !got.Equal(model[0]) {
-					t.Fatalf("popped %v, want %v", got, model[0])
+				if _, timed := a.pop(); timed != model[0] {
+					t.Fatalf("timed: %v, want %v", timed, model[0])
 				}
 				model = model[1:]
 			},

@@ -3,6 +3,7 @@ package service
 import (
 	"time"
 
+	"github.com/boreas-ws/boreas/pkg/router"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -20,11 +21,12 @@ type Hooks struct {
 	MessageReceived func(bytes int)
 
 	// MessageStarted tells that the handling of a message started, and how long
-	// the message was queued in this instance before.
+	// the message was queued in this instance before. Of each socket one message at
+	// a time is timed.
 	MessageStarted func(queued time.Duration)
 
 	// MessageSent tells that a message of so many bytes was sent to a client, and
-	// how long it waited for credit and for room on the link.
+	// how long it waited for credit.
 	MessageSent func(bytes int, waited time.Duration)
 
 	// Violation tells that a gateway broke the protocol on a stream, which was
@@ -34,6 +36,10 @@ type Hooks struct {
 	// Drained tells how far a stop got: of so many sockets when it began, so many
 	// are left. It is called at the start, at the end, and now and then between.
 	Drained func(left, total int)
+
+	// Router is told to the Handler if that can be observed, as a *router.Router
+	// can: see [router.Router.Observe].
+	Router router.Hooks
 }
 
 // Violation names a breach of protocol. It is a metric label.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/link"
@@ -71,13 +70,9 @@ type socket struct {
 
 // Send implements router.Conn: it blocks for credit and for room on the link.
 func (k *socket) Send(ctx context.Context, m router.Outgoing) error {
-	hook := k.service.cfg.Hooks.MessageSent
-	var start time.Time
-	if hook != nil {
-		start = time.Now()
-	}
 	cost := len(m.Data) + wire.DataOverhead
-	if err := k.sending.take(ctx, cost); err != nil {
+	waited, err := k.sending.take(ctx, cost)
+	if err != nil {
 		return err
 	}
 	if err := k.stream.SendData(ctx, m.Type, m.ID, m.Data); err != nil {
@@ -87,8 +82,8 @@ func (k *socket) Send(ctx context.Context, m router.Outgoing) error {
 		k.sending.grant(cost)
 		return err
 	}
-	if hook != nil {
-		hook(len(m.Data), time.Since(start))
+	if hook := k.service.cfg.Hooks.MessageSent; hook != nil {
+		hook(len(m.Data), waited)
 	}
 	return nil
 }
@@ -103,7 +98,9 @@ func (k *socket) Close(status router.Status, reason string) {
 // Consumed implements router.Conn: the handling of a message starts.
 func (k *socket) Consumed(n int) {
 	if hook := k.service.cfg.Hooks.MessageStarted; hook != nil {
-		hook(time.Since(k.arrivals.pop()))
+		if queued, ok := k.arrivals.pop(); ok {
+			hook(queued)
+		}
 	}
 	if grant := k.receiving.free(n + wire.DataOverhead); grant > 0 {
 		k.grant(grant)
@@ -168,7 +165,7 @@ func (k *socket) deliver(d wire.Data) {
 	}
 	hooks := &k.service.cfg.Hooks
 	if hooks.MessageStarted != nil {
-		k.arrivals.push(time.Now())
+		k.arrivals.push()
 	}
 	if hooks.MessageReceived != nil {
 		hooks.MessageReceived(len(d.Payload))
