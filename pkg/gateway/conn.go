@@ -43,8 +43,6 @@ type conn struct {
 	wheel  wheelLinks
 	warned *wire.Identity // that the client was told will expire; owned by the wheel
 
-	limits *limiter // nil while nothing is limited; set by the read loop
-
 	// owned by the read loop
 	in         frameReader
 	armed      bool          // the read deadline of a message is set
@@ -64,6 +62,7 @@ type conn struct {
 	searching context.CancelFunc // ends the search for an instance; nil when there is none
 	ids       recent[string]
 
+	timing  *timing // nil until a request was timed
 	out     *outbox // what the writer takes next; nil when empty
 	writing bool    // a writer runs
 	broken  bool    // writing has failed
@@ -202,9 +201,4 @@ func (c *conn) wait() {
 }
 
 // alive notes that the client cannot be blamed for silence up to now.
-func (c *conn) alive() {
-	c.seen.Store(uint32(c.g.wheel.time()))
-	if c.limits != nil {
-		c.limits.stale = true
-	}
-}
+func (c *conn) alive() { c.seen.Store(uint32(c.g.wheel.time())) }

@@ -34,14 +34,15 @@ const (
 // outbox collects WebSocket frames that leave in one write.
 type outbox struct {
 	b        []byte
-	messages int // of services
+	messages int  // of services
+	timed    bool // one of them is the reply that is timed
 }
 
 var outboxes = sync.Pool{New: func() any { return &outbox{b: make([]byte, 0, 2<<10)} }}
 
 func (o *outbox) free() {
 	if cap(o.b) <= keepOutbox {
-		o.b, o.messages = o.b[:0], 0
+		o.b, o.messages, o.timed = o.b[:0], 0, false
 		outboxes.Put(o)
 	}
 }
@@ -148,6 +149,9 @@ func (c *conn) writeLoop() {
 		}
 		if messages, n := out.messages, len(out.b); c.flush(out.b) && messages > 0 {
 			c.g.hooks.MessagesOut(messages, n)
+			if out.timed {
+				c.timed()
+			}
 		}
 		out.free()
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/registry"
@@ -67,7 +68,7 @@ func (p *pin) Reset(r link.Reset) { p.lost("the link was reset: " + r.Cause.Stri
 func (p *pin) deliver(d wire.Data) {
 	c := p.c
 	var answers []byte
-	if p.policy == registry.PolicyRepin || c.g.cfg.MaxInFlight > 0 {
+	if p.policy == registry.PolicyRepin {
 		if head, err := c.encoding.Peek(d.Payload); err == nil {
 			answers = head.ID
 		}
@@ -83,7 +84,6 @@ func (p *pin) deliver(d wire.Data) {
 	default:
 		if len(answers) > 0 {
 			p.inFlight.remove(answers)
-			c.answered(answers)
 		}
 		if d.ID != "" {
 			c.note([]byte(d.ID), p.service)
@@ -91,6 +91,9 @@ func (p *pin) deliver(d wire.Data) {
 		p.queued += d.Cost()
 		c.queueFrame(final|byte(d.Type), d.Payload)
 		c.out.messages++
+		if c.timing.waitsFor(c.encoding, d.Payload) {
+			c.timing.answered, c.out.timed = time.Since(clock), true
+		}
 		c.startWriter()
 	}
 	c.mu.Unlock()

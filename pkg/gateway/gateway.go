@@ -43,11 +43,12 @@ type Gateway struct {
 	log       *slog.Logger
 	headers   []string // that are forwarded
 	upgrader  *websocket.Upgrader
-	gate      gate
 	wheel     *wheel
-	pingTicks ticks         // 0: no pings
-	peerTicks ticks         // 0: no timeout
-	over      chan struct{} // closed when Run returns
+	pingTicks ticks // 0: no pings
+	peerTicks ticks // 0: no timeout
+	// timingTicks is after how long a request that is timed is given up.
+	timingTicks ticks
+	over        chan struct{} // closed when Run returns
 
 	routes     atomic.Pointer[routeTable]
 	refreshing sync.Mutex // held while a table is made
@@ -97,9 +98,9 @@ func New(name string, bp *backplane.Backplane, cfg Config) (*Gateway, error) {
 	if cfg.PeerTimeout > 0 {
 		g.peerTicks = g.wheel.ticks(cfg.PeerTimeout)
 	}
-	g.gate.max, g.gate.rate, g.gate.made = cfg.MaxHandshakes, cfg.AcceptRate, time.Now()
+	g.timingTicks = g.wheel.ticks(timingLimit)
 	g.upgrader = g.newUpgrader()
-	g.routes.Store(compileRoutes(&registry.View{}, name, nil, g.log))
+	g.routes.Store(compileRoutes(&registry.View{}, name, g.log, g.hooks.Requests))
 	return g, nil
 }
 

@@ -17,14 +17,14 @@ import (
 type target struct {
 	service string
 	policy  registry.Policy
-	rules   *rules // of the route; nil without
 }
 
 // route is one pattern of a service, without the names of its parameters, which a
 // gateway has no use for.
 type route struct {
-	pattern *router.Pattern
+	pattern *router.Pattern // nil for a message without a path
 	to      *target
+	observe Observer // of the times that replies take; may be nil
 }
 
 // routeTable says which service handles a path. It is immutable: a change of the
@@ -35,33 +35,30 @@ type route struct {
 // least specific. Should two services announce the same pattern, which the
 // registry refuses, the first by name has it.
 type routeTable struct {
-	static map[string]*target
+	static map[string]*route
 	// bySegment holds, for the first segment of a path, the patterns that begin
 	// with that segment and those that begin with a parameter; anySegment only the
 	// latter, for all other first segments.
-	bySegment  map[string][]route
-	anySegment []route
-	services   map[string]*target
-	rules      map[ruleKey]*rules
+	bySegment  map[string][]*route
+	anySegment []*route
+	services   map[string]*route // for messages without a path
 }
 
-// compileRoutes makes the table of the gateways called name. What has not changed
-// since the old table, which may be nil, is taken from there.
-func compileRoutes(v *registry.View, name string, old *routeTable, log *slog.Logger) *routeTable {
+// compileRoutes makes the table of the gateways called name. requests is a hook.
+func compileRoutes(v *registry.View, name string, log *slog.Logger, requests func(service, pattern string) Observer) *routeTable {
 	t := &routeTable{
-		static:    make(map[string]*target),
-		bySegment: make(map[string][]route),
-		services:  make(map[string]*target),
-		rules:     make(map[ruleKey]*rules),
+		static:    make(map[string]*route),
+		bySegment: make(map[string][]*route),
+		services:  make(map[string]*route),
 	}
-	var routes []route
+	var routes []*route
 	for _, service := range slices.Sorted(maps.Keys(v.Services)) {
 		s := v.Services[service]
 		if only := s.Service.Gateways; len(only) > 0 && !slices.Contains(only, name) {
 			continue
 		}
 		to := &target{service: service, policy: s.OnInstanceLoss}
-		t.services[service] = to
+		t.services[service] = &route{to: to}
 		for _, r := range s.Routes {
 			p, err := nameless(r.Pattern)
 			if err != nil {
@@ -69,12 +66,10 @@ func compileRoutes(v *registry.View, name string, old *routeTable, log *slog.Log
 					"service", service, "pattern", r.Pattern, "err", err)
 				continue
 			}
-			if to := t.ruled(old, to, r, log); to != nil {
-				routes = append(routes, route{p, to})
-			}
+			routes = append(routes, &route{pattern: p, to: to, observe: requests(service, r.Pattern)})
 		}
 	}
-	slices.SortStableFunc(routes, func(a, b route) int {
+	slices.SortStableFunc(routes, func(a, b *route) int {
 		return cmp.Or(a.pattern.Compare(b.pattern), cmp.Compare(a.to.service, b.to.service))
 	})
 	t.fill(routes)
@@ -95,11 +90,11 @@ func nameless(pattern string) (*router.Pattern, error) {
 var noParams = sync.Pool{New: func() any { return &router.MessageParams{} }}
 
 // fill sorts routes, which are in the order of trying, into the table.
-func (t *routeTable) fill(routes []route) {
+func (t *routeTable) fill(routes []*route) {
 	for _, r := range routes {
 		if source := r.pattern.String(); isStatic(source) {
 			if t.static[source] == nil {
-				t.static[source] = r.to
+				t.static[source] = r
 			}
 		} else if s := firstSegment(source); isStatic(s) {
 			t.bySegment[s] = nil
@@ -130,14 +125,14 @@ func firstSegment(path string) string {
 	return s
 }
 
-// lookup returns who handles a path that checkPath accepts, nil if nobody does. One
+// lookup returns the route of a path that checkPath accepts, nil if there is none. One
 // slash at the end of the path is ignored. It does not allocate.
-func (t *routeTable) lookup(path []byte) *target {
+func (t *routeTable) lookup(path []byte) *route {
 	if len(path) > 1 && path[len(path)-1] == '/' {
 		path = path[:len(path)-1]
 	}
-	if to := t.static[string(path)]; to != nil {
-		return to
+	if r := t.static[string(path)]; r != nil {
+		return r
 	}
 	p := unsafe.String(unsafe.SliceData(path), len(path)) // #nosec G103 -- not kept beyond this call
 	routes, ok := t.bySegment[firstSegment(p)]
@@ -148,7 +143,7 @@ func (t *routeTable) lookup(path []byte) *target {
 	defer noParams.Put(params)
 	for _, r := range routes {
 		if r.pattern.MatchInto(p, params) {
-			return r.to
+			return r
 		}
 	}
 	return nil
