@@ -28,7 +28,8 @@ type Backplane struct {
 
 	lastStream atomic.Uint64
 
-	closed func() // Hooks.Closed
+	opened func(*Backplane) // Hooks.Opened
+	closed func()           // Hooks.Closed
 	stop   context.CancelFunc
 	done   chan struct{} // closed when everything has ended
 	err    error         // why it ended by itself; set before done is closed
@@ -58,6 +59,7 @@ func Open(ctx context.Context, url string, cfg Config) (*Backplane, error) {
 		<-b.done
 		return nil, err
 	}
+	b.opened(b)
 	return b, nil
 }
 
@@ -74,6 +76,7 @@ func newBackplane(ctx context.Context, url string, cfg Config) (*Backplane, erro
 		log:    cfg.Logger.With("node", cfg.NodeID),
 		top:    top,
 		demux:  newDemux(cfg.Hooks.Dropped),
+		opened: cfg.Hooks.Opened,
 		closed: cfg.Hooks.Closed,
 		done:   make(chan struct{}),
 	}

@@ -45,6 +45,8 @@ type Config struct {
 type Hooks struct {
 	// Dropped is called for each frame that belongs to no stream or service here.
 	Dropped func(Drop)
+	// Opened is called with a backplane that Open is about to return.
+	Opened func(*Backplane)
 	// Closed is called when all that Open started has ended, before Done is closed.
 	Closed func()
 
@@ -92,6 +94,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Hooks.Dropped == nil {
 		c.Hooks.Dropped = func(Drop) {}
+	}
+	if c.Hooks.Opened == nil {
+		c.Hooks.Opened = func(*Backplane) {}
 	}
 	if c.Hooks.Closed == nil {
 		c.Hooks.Closed = func() {}

@@ -25,6 +25,10 @@ func (b *Backplane) Ready() error {
 	return nil
 }
 
+// CanaryAge is how long ago this node was last known to reach Redis and to be reached
+// through it.
+func (b *Backplane) CanaryAge() time.Duration { return b.bus.CanaryAge() }
+
 // forgetLost tells the mesh who is not among the living any more.
 func (b *Backplane) forgetLost(old, new *registry.View) {
 	for _, inc := range new.Lost(old) {

@@ -51,6 +51,7 @@ type Registry struct {
 
 	generation atomic.Uint64 // the last one that a lane used
 	down       atomic.Bool   // Redis does not answer
+	renewed    atomic.Int64  // when the last renewal of a lease began that succeeded, in ns since clock
 
 	watch  *watcher
 	reaper *reaper
@@ -163,6 +164,20 @@ func (r *Registry) View() *View { return r.watch.view.Load() }
 
 // Synced is closed when the view has been read from Redis for the first time.
 func (r *Registry) Synced() <-chan struct{} { return r.watch.synced }
+
+// clock is what renewals are counted from.
+var clock = time.Now()
+
+// LeaseMargin is what is left of a lease that is renewed now and then, since its last
+// renewal; below zero others take this node for dead. It reports false while this
+// node has renewed none: one that serves nothing, or pins nothing, needs none.
+func (r *Registry) LeaseMargin() (time.Duration, bool) {
+	at := r.renewed.Load()
+	if at == 0 {
+		return 0, false
+	}
+	return r.cfg.LeaseTTL - time.Since(clock) + time.Duration(at), true
+}
 
 // OnChange calls f after each change of routes or members, not of pin counts, and
 // never twice at a time. f must not block for long and must not call stop, after

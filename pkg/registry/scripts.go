@@ -100,6 +100,9 @@ func (r *Registry) exec(ctx context.Context, calls ...*call) error {
 				first = c.err
 			}
 		}
+		if c.script == scriptBeat && c.err == nil {
+			r.renewed.Store(int64(start.Sub(clock)))
+		}
 		r.cfg.Hooks.Call(c.script.name, c.n, took, c.err)
 	}
 	r.trouble(ctx, first)
