@@ -14,6 +14,7 @@ import (
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/embedded"
 	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/metrics"
 	"github.com/boreas-ws/boreas/pkg/service"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -69,14 +70,15 @@ func (c *devCmd) Run(p *process) error {
 		redis, shown = server.URL(), "embedded"
 	}
 
+	m := metrics.New() // of all nodes together
 	// The instances outlive the gateways, whose sockets they let go of.
 	running, stopInstances := context.WithCancel(context.WithoutCancel(p.ctx))
 	defer stopInstances()
 	instances, failed := errgroup.WithContext(running)
 	for i := range c.Instances {
-		instances.Go(func() error { return runInstance(failed, p, redis, nodeID("chat", i)) })
+		instances.Go(func() error { return runInstance(failed, p, m, redis, nodeID("chat", i)) })
 	}
-	err = c.runGateways(failed, p, redis, shown, public)
+	err = c.runGateways(failed, p, m, redis, shown, public)
 	stopInstances()
 	err = errors.Join(err, instances.Wait())
 	if p.ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -88,12 +90,14 @@ func (c *devCmd) Run(p *process) error {
 func nodeID(kind string, i int) wire.NodeID { return wire.NodeID(fmt.Sprintf("%s-%d", kind, i+1)) }
 
 // runInstance runs one instance of the chat service until ctx ends.
-func runInstance(ctx context.Context, p *process, redis string, id wire.NodeID) error {
-	bp, err := backplane.Open(ctx, redis, backplane.Config{NodeID: id, Logger: p.logger})
+func runInstance(ctx context.Context, p *process, m *metrics.Metrics, redis string, id wire.NodeID) error {
+	bp, err := backplane.Open(ctx, redis, backplane.Config{NodeID: id, Logger: p.logger, Hooks: m.Backplane()})
 	if err != nil {
 		return err
 	}
-	err = service.New("chat", bp, chat.Router(), service.Config{Logger: p.logger, DrainTimeout: devStopTimeout}).Run(ctx)
+	err = service.New("chat", bp, chat.Router(), service.Config{
+		Logger: p.logger, DrainTimeout: devStopTimeout, Hooks: m.Service("chat"),
+	}).Run(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -102,7 +106,7 @@ func runInstance(ctx context.Context, p *process, redis string, id wire.NodeID) 
 
 // runGateways runs the gateways, and the balancer in front of them on public,
 // until a signal comes or failed is done.
-func (c *devCmd) runGateways(failed context.Context, p *process, redis, shown string, public net.Listener) (err error) {
+func (c *devCmd) runGateways(failed context.Context, p *process, m *metrics.Metrics, redis, shown string, public net.Listener) (err error) {
 	ctx, stop := context.WithCancel(p.ctx)
 	defer context.AfterFunc(failed, stop)()
 	group, ctx := errgroup.WithContext(ctx)
@@ -118,7 +122,7 @@ func (c *devCmd) runGateways(failed context.Context, p *process, redis, shown st
 		if err != nil {
 			return err
 		}
-		e, err := newDevEdge(ctx, p, redis, nodeID("gateway", i))
+		e, err := newDevEdge(ctx, p, m, redis, nodeID("gateway", i))
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
@@ -133,6 +137,7 @@ func (c *devCmd) runGateways(failed context.Context, p *process, redis, shown st
 	mux := http.NewServeMux()
 	mux.Handle("/ws", newBalancer(addresses, p.logger))
 	mux.Handle("/", chat.Page())
+	mux.Handle("GET /metrics", m.Handler())
 	front := newHTTPServer(mux, p.logger)
 	group.Go(func() error {
 		if err := front.Serve(public); !errors.Is(err, http.ErrServerClosed) {
@@ -145,12 +150,12 @@ func (c *devCmd) runGateways(failed context.Context, p *process, redis, shown st
 	return front.Close()
 }
 
-func newDevEdge(ctx context.Context, p *process, redis string, id wire.NodeID) (*edge, error) {
-	bp, err := backplane.Open(ctx, redis, backplane.Config{NodeID: id, Logger: p.logger})
+func newDevEdge(ctx context.Context, p *process, m *metrics.Metrics, redis string, id wire.NodeID) (*edge, error) {
+	bp, err := backplane.Open(ctx, redis, backplane.Config{NodeID: id, Logger: p.logger, Hooks: m.Backplane()})
 	if err != nil {
 		return nil, err
 	}
-	gw, err := gateway.New("public", bp, gateway.Config{Logger: p.logger, DrainWindow: -1})
+	gw, err := gateway.New("public", bp, gateway.Config{Logger: p.logger, DrainWindow: -1, Hooks: m.Gateway("public")})
 	if err != nil {
 		return nil, errors.Join(err, closeBackplane(bp))
 	}
@@ -183,6 +188,7 @@ func (c *devCmd) greet(p *process, redis, address string) {
   Or with a client:   ws://%[4]s/ws
     client -> {"path":"/chat/join","id":"1","data":{"username":"alice","room":"general"}}
     server -> {"id":"1","data":{"status":"joined","room":"general"}}
+  For Prometheus:     http://%[4]s/metrics
 
 Ctrl-C ends it.
 `, c.Gateways, c.Instances, redis, address)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
-	"github.com/boreas-ws/boreas/pkg/quota"
+	"github.com/boreas-ws/boreas/pkg/metrics"
 	"github.com/boreas-ws/boreas/pkg/redisbus"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -29,19 +29,13 @@ type gatewayFlags struct {
 	Redis          string `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// URL."`
 	Namespace      string `default:"boreas" help:"Tells systems apart that share a Redis."`
 	NodeID         string `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
-	InternalListen string `default:"127.0.0.1:9090" help:"Where /livez, /readyz and /debug/pprof are served. Keep clients away from it."`
+	InternalListen string `default:"127.0.0.1:9090" help:"Where /livez, /readyz, /metrics and /debug/pprof are served. Keep clients away from it."`
 	InternalKey    string `secret:"" placeholder:"KEY" help:"Bearer token, of 16 bytes or more, that the internal listener wants for all but /livez and /readyz. Required unless that listener is on loopback."`
 
 	AllowedOrigins []string `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host. A single * allows all."`
 	ForwardHeaders []string `default:"${forward_headers}" help:"Handshake headers that services may see."`
 
 	MaxSockets          int           `default:"${max_sockets}" help:"Clients that may be connected; negative for no limit."`
-	MaxHandshakes       int           `default:"${max_handshakes}" help:"Handshakes that may be under way; negative for no limit."`
-	AcceptRate          quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Handshakes per second, and at once; 0 for no limit."`
-	MessageRate         quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Messages per second of one socket, and at once; 0 for no limit."`
-	ByteRate            quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Bytes of messages per second of one socket, and at once; 0 for no limit."`
-	MaxInFlight         int           `default:"0" help:"Requests of one socket without an answer; 0 for no limit."`
-	RateGrace           time.Duration `default:"${rate_grace}" help:"Time of going far over a rate after which a socket is closed; negative for never."`
 	MaxMessageBytes     int           `default:"${max_message_bytes}" help:"Largest message of a client, in bytes."`
 	MaxFragments        int           `default:"${max_fragments}" help:"Frames that a message may consist of; negative for any number."`
 	MaxControlRate      int           `default:"${max_control_rate}" help:"Pings and pongs that a client may send per second, on average over 5 s; negative for any number."`
@@ -57,14 +51,14 @@ type gatewayFlags struct {
 
 	DrainWindow time.Duration `default:"${drain_window}" help:"After SIGTERM, time over which the closing of sockets is spread; negative for at once."`
 	StopTimeout time.Duration `default:"25s" help:"After SIGTERM, time after which sockets that are left are closed at once; the process ends a few seconds later."`
+
+	metricsFlags `embed:""`
 }
 
 // gatewayDefaults are the variables that the tags above mention.
 var gatewayDefaults = kong.Vars{
 	"forward_headers":       strings.Join(gateway.DefaultForwardHeaders(), ","),
 	"max_sockets":           strconv.Itoa(gateway.DefaultMaxSockets),
-	"max_handshakes":        strconv.Itoa(gateway.DefaultMaxHandshakes),
-	"rate_grace":            gateway.DefaultRateGrace.String(),
 	"max_message_bytes":     strconv.Itoa(gateway.DefaultMaxMessageBytes),
 	"max_fragments":         strconv.Itoa(gateway.DefaultMaxFragments),
 	"max_control_rate":      strconv.Itoa(gateway.DefaultMaxControlRate),
@@ -85,12 +79,6 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 		AllowedOrigins:      f.AllowedOrigins,
 		ForwardHeaders:      f.ForwardHeaders,
 		MaxSockets:          f.MaxSockets,
-		MaxHandshakes:       f.MaxHandshakes,
-		AcceptRate:          f.AcceptRate,
-		MessageRate:         f.MessageRate,
-		ByteRate:            f.ByteRate,
-		MaxInFlight:         f.MaxInFlight,
-		RateGrace:           f.RateGrace,
 		MaxMessageBytes:     f.MaxMessageBytes,
 		MaxFragments:        f.MaxFragments,
 		MaxControlRate:      f.MaxControlRate,
@@ -138,7 +126,8 @@ func (c *gatewayCmd) Run(p *process) error {
 		return usageError{err}
 	}
 	probes := &readiness{}
-	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey), p.logger)
+	m := metrics.New()
+	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, c.mounts(m)...), p.logger)
 	go serveInternal(internal, private, p.logger)
 	defer internal.Close()
 
@@ -147,6 +136,7 @@ func (c *gatewayCmd) Run(p *process) error {
 		Namespace: c.Namespace,
 		NodeID:    wire.NodeID(c.NodeID),
 		Logger:    p.logger,
+		Hooks:     m.Backplane(),
 	})
 	if p.ctx.Err() != nil && err != nil {
 		return nil // stopped while Redis was away
@@ -154,7 +144,9 @@ func (c *gatewayCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	gw, err := gateway.New(c.Name, bp, c.config(p.logger))
+	config := c.config(p.logger)
+	config.Hooks = m.Gateway(c.Name)
+	gw, err := gateway.New(c.Name, bp, config)
 	if err != nil {
 		return errors.Join(usageError{err}, closeBackplane(bp))
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/boreas-ws/boreas/examples/chat/chat"
 	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/metrics"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/service"
 	"github.com/boreas-ws/boreas/pkg/wire"
@@ -32,7 +33,7 @@ type flags struct {
 	Gateways       []string      `placeholder:"NAME" help:"Gateways that route to this service. Default: all."`
 	OnInstanceLoss string        `default:"close" enum:"close,repin" help:"What becomes of a socket whose instance dies or stops: its client is closed with 1012, or its next message goes to another instance."`
 	DrainTimeout   time.Duration `default:"10s" help:"After SIGTERM, time that handlers have to finish; negative for none."`
-	PageListen     string        `placeholder:"HOST:PORT" help:"Where the page that talks to the service is served, for a load balancer that sends /ws to gateways. Default: nowhere."`
+	MetricsListen  string        `placeholder:"HOST:PORT" help:"Where GET /metrics is served for Prometheus. Default: nowhere."`
 }
 
 // closeTimeout is how long the last frames may take to reach the gateways.
@@ -56,17 +57,19 @@ func main() {
 
 // run serves until ctx ends, then drains.
 func run(ctx context.Context, f flags, logger *slog.Logger, stdout io.Writer) error {
-	if f.PageListen != "" {
-		stop, err := servePage(ctx, f.PageListen, logger)
-		if err != nil {
-			return err
-		}
-		defer stop()
+	m := metrics.New()
+	if f.MetricsListen != "" {
+		go func() {
+			if err := m.ListenAndServe(ctx, f.MetricsListen); err != nil {
+				logger.Error("no metrics are served", "error", err)
+			}
+		}()
 	}
 	bp, err := backplane.Open(ctx, f.Redis, backplane.Config{
 		Namespace: f.Namespace,
 		NodeID:    wire.NodeID(f.NodeID),
 		Logger:    logger,
+		Hooks:     m.Backplane(),
 	})
 	if err != nil {
 		if ctx.Err() != nil { // stopped while Redis was away
@@ -79,6 +82,7 @@ func run(ctx context.Context, f flags, logger *slog.Logger, stdout io.Writer) er
 		OnInstanceLoss: registry.Policy(f.OnInstanceLoss),
 		DrainTimeout:   f.DrainTimeout,
 		Logger:         logger,
+		Hooks:          m.Service(f.Service),
 	})
 	err = s.Start(ctx)
 	if err == nil {

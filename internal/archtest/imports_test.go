@@ -135,7 +135,7 @@ var rules = []rule{
 	},
 	{
 		name:    "only metrics knows an exporter",
-		applies: except(append(testOnly, "pkg/metrics", "cmd/boreas")...),
+		applies: except(append(testOnly, "pkg/metrics", "cmd/boreas", "examples")...),
 		forbids: prefix("github.com/prometheus/", "github.com/aws/"),
 		linked:  true,
 	},

@@ -42,6 +42,7 @@ var imports = map[string]string{
 	"backplane": module + "pkg/backplane",
 	"embedded":  module + "pkg/embedded",
 	"gateway":   module + "pkg/gateway",
+	"metrics":   module + "pkg/metrics",
 	"router":    module + "pkg/router",
 	"service":   module + "pkg/service",
 	"wire":      module + "pkg/wire",

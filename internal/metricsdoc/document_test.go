@@ -1,0 +1,79 @@
+package metricsdoc
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/boreas-ws/boreas/pkg/metrics"
+)
+
+var update = flag.Bool("update", false, "write the files that are made from code")
+
+const root = "../../"
+
+// subsystems are the parts of the table of instruments, in their order.
+var subsystems = []struct{ name, title string }{
+	{"gateway", "Gateways"},
+	{"service", "Instances of services"},
+	{"link", "Links"},
+	{"bus", "The bus"},
+	{"backplane", "The backplane"},
+	{"registry", "The registry"},
+	{"process", "The process"},
+}
+
+// instruments is the table of instruments.
+func instruments() string {
+	var b strings.Builder
+	for _, s := range subsystems {
+		fmt.Fprintf(&b, "\n### %s\n\n| name | kind | labels | what it shows |\n|---|---|---|---|\n", s.title)
+		for _, i := range metrics.Catalogue() {
+			if strings.HasPrefix(i.Name, "boreas_"+s.name+"_") {
+				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", i.Name, i.Kind, strings.Join(i.Labels, ", "), i.Help)
+			}
+		}
+	}
+	return b.String()
+}
+
+// generated replaces what stands between the marks of a name in a document.
+func generated(t *testing.T, document []byte, name, text string) []byte {
+	t.Helper()
+	begin, end := "<!-- generated: "+name+" -->\n", "<!-- end of "+name+" -->"
+	before, rest, ok := bytes.Cut(document, []byte(begin))
+	_, after, ok2 := bytes.Cut(rest, []byte(end))
+	if !ok || !ok2 {
+		t.Fatalf("docs/metrics.md has no marks for %s", name)
+	}
+	return []byte(string(before) + begin + text + "\n" + end + string(after))
+}
+
+// same fails unless a file has this content; with -update it gets it.
+func same(t *testing.T, name string, want []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(root+name, want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(root + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(have, want) {
+		t.Errorf("%s is not what the code says; write it: go test ./internal/metricsdoc -update", name)
+	}
+}
+
+func TestDocument(t *testing.T) {
+	const name = "docs/metrics.md"
+	document, err := os.ReadFile(root + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, name, generated(t, document, "instruments", instruments()))
+}
