@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -32,8 +33,11 @@ type gatewayFlags struct {
 	InternalListen string `default:"127.0.0.1:9090" help:"Where /livez, /readyz, /metrics and /debug/pprof are served. Keep clients away from it."`
 	InternalKey    string `secret:"" placeholder:"KEY" help:"Bearer token, of 16 bytes or more, that the internal listener wants for all but /livez and /readyz. Required unless that listener is on loopback."`
 
-	AllowedOrigins []string `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host. A single * allows all."`
-	ForwardHeaders []string `default:"${forward_headers}" help:"Handshake headers that services may see."`
+	AllowedOrigins  []string       `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host, such as https://app.example.com or https://*.example.com. A single * allows all."`
+	TrustedProxies  []netip.Prefix `placeholder:"CIDR,..." help:"Addresses of proxies that are believed about whom they forward for, such as 10.0.0.0/8."`
+	ForwardedHeader string         `enum:"X-Forwarded-For,Forwarded" default:"X-Forwarded-For" help:"Header in which trusted proxies say so: X-Forwarded-For or Forwarded."`
+	ProxyProtocol   bool           `help:"Read the PROXY protocol, version 1 or 2, from trusted proxies."`
+	ForwardHeaders  []string       `default:"${forward_headers}" help:"Handshake headers that services may see."`
 
 	MaxSockets          int           `default:"${max_sockets}" help:"Clients that may be connected; negative for no limit."`
 	MaxMessageBytes     int           `default:"${max_message_bytes}" help:"Largest message of a client, in bytes."`
@@ -77,6 +81,8 @@ var gatewayDefaults = kong.Vars{
 func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 	return gateway.Config{
 		AllowedOrigins:      f.AllowedOrigins,
+		TrustedProxies:      f.TrustedProxies,
+		ForwardedHeader:     f.ForwardedHeader,
 		ForwardHeaders:      f.ForwardHeaders,
 		MaxSockets:          f.MaxSockets,
 		MaxMessageBytes:     f.MaxMessageBytes,
@@ -111,6 +117,9 @@ func (c *gatewayCmd) Run(p *process) error {
 	}
 	if _, err := redisbus.ParseURL(c.Redis); err != nil {
 		return usageError{fmt.Errorf("--redis: %w", err)}
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		return usageError{errors.New("--proxy-protocol: say with --trusted-proxies whose")}
 	}
 	defer p.endAfter(c.StopTimeout + stopReserve)()
 	public, err := listen(p.ctx, "--listen", c.Listen)
@@ -156,7 +165,15 @@ func (c *gatewayCmd) Run(p *process) error {
 	mux := http.NewServeMux()
 	mux.Handle(c.Path, gw)
 	e := &edge{gateway: gw, backplane: bp, server: newHTTPServer(mux, p.logger), stopTimeout: c.StopTimeout}
-	return e.run(p.ctx, public)
+	return e.run(p.ctx, c.front(public, p.logger))
+}
+
+// front is the public listener as clients are seen through it.
+func (f *gatewayFlags) front(l net.Listener, logger *slog.Logger) net.Listener {
+	if f.ProxyProtocol {
+		l = proxyListener{l, f.TrustedProxies, logger}
+	}
+	return l
 }
 
 // listen binds an address that a flag gives.

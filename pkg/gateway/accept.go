@@ -7,8 +7,8 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +24,8 @@ import (
 
 // client is what handlers get to know about the other side of a connection.
 type client struct {
-	remoteAddr  string
+	remoteAddr  string // with a port, if that is known
+	ip          netip.Addr
 	path, query string // of the handshake's URL
 	subprotocol string // the negotiated one; "" when the client named none
 	headers     []wire.HeaderField
@@ -184,24 +185,13 @@ func negotiate(h http.Header) (subprotocol string, e envelope.Encoding, ok bool)
 	return "", envelope.JSON, !offered
 }
 
-// originAllowed reports whether a browser may connect from the page that it is on.
-func (g *Gateway) originAllowed(r *http.Request) bool {
-	if g.cfg.CheckOrigin != nil {
-		return g.cfg.CheckOrigin(r)
-	}
-	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(g.cfg.AllowedOrigins, "*") || slices.Contains(g.cfg.AllowedOrigins, origin) {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
-}
-
 // describe collects what handlers may know about a client. ok is false if that is
 // too much to keep.
 func (g *Gateway) describe(r *http.Request, subprotocol string) (c *client, ok bool) {
+	ip, remote := g.locate(r)
 	c = &client{
-		remoteAddr:  r.RemoteAddr,
+		remoteAddr:  remote,
+		ip:          ip,
 		path:        r.URL.Path,
 		query:       r.URL.RawQuery,
 		subprotocol: subprotocol,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/boreas-ws/boreas/pkg/auth"
@@ -45,12 +46,20 @@ func DefaultForwardHeaders() []string {
 // that there is no such limit, where the field says that this is possible.
 type Config struct {
 	// AllowedOrigins are the values of the Origin header that are accepted beside
-	// the gateway's own host, such as "https://app.example.com". "*" accepts all.
+	// the gateway's own host, such as "https://app.example.com", or
+	// "https://*.example.com" for all hosts below one. "*" accepts all but "null".
 	// A handshake without the header is not a browser's and always accepted.
-	// Default: none, only the same host.
+	// Default: none, only the same host, by the same scheme if that is known.
 	AllowedOrigins []string
 	// CheckOrigin replaces the check of AllowedOrigins. Default: nil.
 	CheckOrigin func(*http.Request) bool
+	// TrustedProxies are the addresses of proxies that say whom they forward for.
+	// What others say is not believed. Default: none.
+	TrustedProxies []netip.Prefix
+	// ForwardedHeader names the header in which they do: HeaderXForwardedFor, with
+	// X-Forwarded-Proto, or HeaderForwarded. It must be one that they set and do not
+	// let clients set: the other one is ignored. Default HeaderXForwardedFor.
+	ForwardedHeader string
 	// ForwardHeaders names the handshake headers that handlers may see. Name
 	// Cookie or Authorization only if every service may act as the client.
 	// Sec-WebSocket-Protocol, which may hold a credential, is never forwarded.
@@ -153,6 +162,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.AuthTimeout, DefaultAuthTimeout)
 	setDefault(&c.ExpiryWarning, DefaultExpiryWarning)
 	setDefault(&c.ExpiryGrace, DefaultExpiryGrace)
+	setDefault(&c.ForwardedHeader, HeaderXForwardedFor)
 	if c.ForwardHeaders == nil {
 		c.ForwardHeaders = DefaultForwardHeaders()
 	}
@@ -201,6 +211,11 @@ func (c Config) validate() error {
 	check(c.AuthTimeout > 0, "AuthTimeout: %v; must be positive", c.AuthTimeout)
 	check(c.CloseTimeout > 0, "CloseTimeout: %v; must be positive", c.CloseTimeout)
 	check(c.HandbackTimeout > 0, "HandbackTimeout: %v; must be positive", c.HandbackTimeout)
+	if _, _, err := originPatterns(c.AllowedOrigins); err != nil {
+		errs = append(errs, err)
+	}
+	check(c.ForwardedHeader == HeaderXForwardedFor || c.ForwardedHeader == HeaderForwarded,
+		"ForwardedHeader: %q; must be %s or %s", c.ForwardedHeader, HeaderXForwardedFor, HeaderForwarded)
 	for _, h := range c.ForwardHeaders {
 		check(h != "", "ForwardHeaders: holds an empty name")
 	}

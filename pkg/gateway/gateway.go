@@ -35,17 +35,19 @@ const (
 // an [http.Handler].
 type Gateway struct {
 	// immutable
-	name      string
-	bp        *backplane.Backplane
-	registry  *registry.Registry
-	cfg       Config
-	hooks     Hooks
-	log       *slog.Logger
-	headers   []string // that are forwarded
-	upgrader  *websocket.Upgrader
-	wheel     *wheel
-	pingTicks ticks // 0: no pings
-	peerTicks ticks // 0: no timeout
+	name       string
+	bp         *backplane.Backplane
+	registry   *registry.Registry
+	cfg        Config
+	hooks      Hooks
+	log        *slog.Logger
+	headers    []string // that are forwarded
+	origins    []origin // that are allowed
+	allOrigins bool
+	upgrader   *websocket.Upgrader
+	wheel      *wheel
+	pingTicks  ticks // 0: no pings
+	peerTicks  ticks // 0: no timeout
 	// timingTicks is after how long a request that is timed is given up.
 	timingTicks ticks
 	over        chan struct{} // closed when Run returns
@@ -99,6 +101,7 @@ func New(name string, bp *backplane.Backplane, cfg Config) (*Gateway, error) {
 		g.peerTicks = g.wheel.ticks(cfg.PeerTimeout)
 	}
 	g.timingTicks = g.wheel.ticks(timingLimit)
+	g.origins, g.allOrigins, _ = originPatterns(cfg.AllowedOrigins) // validate has seen that they are well-formed
 	g.upgrader = g.newUpgrader()
 	g.routes.Store(compileRoutes(&registry.View{}, name, g.log, g.hooks.Requests))
 	return g, nil

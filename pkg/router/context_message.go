@@ -43,7 +43,7 @@ func (c *Context) Headers() http.Header {
 	return nil
 }
 
-// RemoteAddr is the client's address, host:port.
+// RemoteAddr is the client's address, host:port, or the host alone if a proxy told no port.
 func (c *Context) RemoteAddr() string {
 	if s := c.socket(); s != nil {
 		return s.info.RemoteAddr

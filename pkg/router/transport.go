@@ -35,7 +35,7 @@ type Outgoing struct {
 type SocketInfo struct {
 	// ID names the socket for as long as it lives. Empty: a random one is made.
 	ID string
-	// RemoteAddr is the client's address, host:port.
+	// RemoteAddr is the client's address, host:port, or the host alone if a proxy told no port.
 	RemoteAddr string
 	// Headers are the allow-listed headers of the handshake. Sec-WebSocket-Protocol
 	// is replaced by Subprotocol. The router may change the map.

@@ -7,7 +7,7 @@ type Open struct {
 	Service     string
 	Socket      SocketID
 	Gateway     string // the gateway's name, shared by its replicas
-	RemoteAddr  string // the client's address, host:port
+	RemoteAddr  string // the client's address, host:port; no port if a proxy told none
 	Path        string // the path of the handshake's URL
 	Query       string // the raw query of the handshake's URL
 	Subprotocol string // the negotiated subprotocol; "" when the client named none
