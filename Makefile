@@ -1,4 +1,4 @@
-# The five things a developer runs. `make test` and `make lint` need nothing
+# What a developer runs. `make test` and `make lint` need nothing
 # installed by hand but Go, a C compiler (for the race detector), make and bash.
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -26,6 +26,10 @@ fmt: ## format every Go file
 .PHONY: bench
 bench: deps ## throughput, latency, CPU per message and memory per socket, with baselines
 	go run ./test/bench
+
+.PHONY: compose
+compose: deps ## docker-compose.yml on this machine's Docker engine
+	BOREAS_COMPOSE_TEST=1 go test -v -count=1 -timeout 14m ./test/compose
 
 SOAK_TIME ?= 10m
 

@@ -17,6 +17,7 @@ import (
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
 	"github.com/boreas-ws/boreas/pkg/metrics"
+	"github.com/boreas-ws/boreas/pkg/quota"
 	"github.com/boreas-ws/boreas/pkg/redisbus"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -40,6 +41,12 @@ type gatewayFlags struct {
 	ForwardHeaders  []string       `default:"${forward_headers}" help:"Handshake headers that services may see."`
 
 	MaxSockets          int           `default:"${max_sockets}" help:"Clients that may be connected; negative for no limit."`
+	MaxHandshakes       int           `default:"${max_handshakes}" help:"Handshakes that may be under way; negative for no limit."`
+	AcceptRate          quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Handshakes per second, and at once; 0 for no limit."`
+	MessageRate         quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Messages per second of one socket, and at once; 0 for no limit."`
+	ByteRate            quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Bytes of messages per second of one socket, and at once; 0 for no limit."`
+	MaxInFlight         int           `default:"0" help:"Requests of one socket without an answer; 0 for no limit."`
+	RateGrace           time.Duration `default:"${rate_grace}" help:"Time of going far over a rate after which a socket is closed; negative for never."`
 	MaxMessageBytes     int           `default:"${max_message_bytes}" help:"Largest message of a client, in bytes."`
 	MaxFragments        int           `default:"${max_fragments}" help:"Frames that a message may consist of; negative for any number."`
 	MaxControlRate      int           `default:"${max_control_rate}" help:"Pings and pongs that a client may send per second, on average over 5 s; negative for any number."`
@@ -63,6 +70,8 @@ type gatewayFlags struct {
 var gatewayDefaults = kong.Vars{
 	"forward_headers":       strings.Join(gateway.DefaultForwardHeaders(), ","),
 	"max_sockets":           strconv.Itoa(gateway.DefaultMaxSockets),
+	"max_handshakes":        strconv.Itoa(gateway.DefaultMaxHandshakes),
+	"rate_grace":            gateway.DefaultRateGrace.String(),
 	"max_message_bytes":     strconv.Itoa(gateway.DefaultMaxMessageBytes),
 	"max_fragments":         strconv.Itoa(gateway.DefaultMaxFragments),
 	"max_control_rate":      strconv.Itoa(gateway.DefaultMaxControlRate),
@@ -85,6 +94,12 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 		ForwardedHeader:     f.ForwardedHeader,
 		ForwardHeaders:      f.ForwardHeaders,
 		MaxSockets:          f.MaxSockets,
+		MaxHandshakes:       f.MaxHandshakes,
+		AcceptRate:          f.AcceptRate,
+		MessageRate:         f.MessageRate,
+		ByteRate:            f.ByteRate,
+		MaxInFlight:         f.MaxInFlight,
+		RateGrace:           f.RateGrace,
 		MaxMessageBytes:     f.MaxMessageBytes,
 		MaxFragments:        f.MaxFragments,
 		MaxControlRate:      f.MaxControlRate,

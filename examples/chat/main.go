@@ -34,6 +34,7 @@ type flags struct {
 	OnInstanceLoss string        `default:"close" enum:"close,repin" help:"What becomes of a socket whose instance dies or stops: its client is closed with 1012, or its next message goes to another instance."`
 	DrainTimeout   time.Duration `default:"10s" help:"After SIGTERM, time that handlers have to finish; negative for none."`
 	MetricsListen  string        `placeholder:"HOST:PORT" help:"Where GET /metrics is served for Prometheus. Default: nowhere."`
+	PageListen     string        `placeholder:"HOST:PORT" help:"Where the page that talks to the service is served, for a load balancer that sends /ws to gateways. Default: nowhere."`
 }
 
 // closeTimeout is how long the last frames may take to reach the gateways.
@@ -64,6 +65,13 @@ func run(ctx context.Context, f flags, logger *slog.Logger, stdout io.Writer) er
 				logger.Error("no metrics are served", "error", err)
 			}
 		}()
+	}
+	if f.PageListen != "" {
+		stop, err := servePage(ctx, f.PageListen, logger)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	bp, err := backplane.Open(ctx, f.Redis, backplane.Config{
 		Namespace: f.Namespace,

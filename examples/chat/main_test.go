@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,40 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 	line, err := bufio.NewReader(r).ReadString('\n')
 	if want := "talk is serving as chat-1\n"; err != nil || line != want {
 		t.Errorf("it says %q (%v), want %q", line, err, want)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestRunServesThePage(t *testing.T) {
+	port, err := redistest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	ended := make(chan error, 1)
+	missing := "unix://" + t.TempDir() + "/s" // the page does not wait for Redis
+	go func() {
+		ended <- run(ctx, flags{Redis: missing, Service: "chat", PageListen: address}, slog.New(slog.DiscardHandler), io.Discard)
+	}()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var page []byte
+	for page == nil && ctx.Err() == nil {
+		if resp, err := client.Get("http://" + address + "/"); err == nil {
+			page, _ = io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+		}
+	}
+	if !strings.Contains(string(page), "Boreas chat") {
+		t.Errorf("the page is %q", page)
+	}
+	taken := run(ctx, flags{Redis: missing, Service: "chat", PageListen: address}, slog.New(slog.DiscardHandler), io.Discard)
+	if taken == nil || !strings.Contains(taken.Error(), "--page-listen") {
+		t.Errorf("a second one at the same address ended with %v", taken)
 	}
 	cancel()
 	if err := <-ended; err != nil {

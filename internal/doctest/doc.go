@@ -19,7 +19,8 @@
 //
 //	<!-- doctest: serves URL -->  a program: started, asked for URL, interrupted
 //	<!-- doctest: keeps URL -->   the same, but interrupted at the document's end
-//	<!-- doctest: dry -->         make targets, run with make -n
+//	<!-- doctest: dry -->         make targets, run with make -n, and lines of docker
+//	                              compose, whose names docker-compose.yml must have
 //
 // The ports in a document are replaced by free ones, and port 6379 by that of a
 // redis-server of the test. The blocks of one document run in order.

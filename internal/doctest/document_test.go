@@ -117,8 +117,14 @@ func (d *document) shell(t *testing.T, b block) {
 			if len(words) == 0 {
 				continue
 			}
+			if isCompose(words) {
+				if err := checkCompose(words); err != nil {
+					t.Errorf("%s: %v", b, err)
+				}
+				continue
+			}
 			if words[0] != "make" {
-				t.Errorf("%s: only make can run dry, not %q", b, line)
+				t.Errorf("%s: only make and docker compose can run dry, not %q", b, line)
 				continue
 			}
 			if out, err := d.command(t, "make", append([]string{"-n"}, words[1:]...)...).CombinedOutput(); err != nil {

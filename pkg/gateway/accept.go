@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.turnAway(w, http.StatusUpgradeRequired, RefuseNotWebSocket, "connect with a WebSocket client")
 		return
 	}
+	if refusal, wait := g.gate.enter(); refusal != "" {
+		limit := LimitHandshakes
+		if refusal == RefuseAcceptRate {
+			limit = LimitConnectionRate
+		}
+		g.hooks.Limited(ScopeGateway, limit)
+		g.turnAwayFor(w, http.StatusServiceUnavailable, refusal, wait, "this gateway has too many handshakes now; try again")
+		return
+	}
+	defer g.gate.leave()
 	subprotocol, encoding, ok := negotiate(r.Header)
 	if !ok {
 		g.turnAway(w, http.StatusBadRequest, RefuseSubprotocol,
@@ -98,6 +109,12 @@ func (g *Gateway) turnAway(w http.ResponseWriter, status int, why Refusal, text 
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": text, "code": string(why)}) // fails only if the client left
 }
 
+// turnAwayFor is turnAway with the time after which to try again.
+func (g *Gateway) turnAwayFor(w http.ResponseWriter, status int, why Refusal, wait time.Duration, text string) {
+	w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	g.turnAway(w, status, why, text)
+}
+
 // upgrade does the handshake for a client that admit has let in.
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client, encoding envelope.Encoding) {
 	hijack := &hijacker{ResponseWriter: w}
@@ -123,6 +140,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	c.changed.L = &c.mu
 	c.ids.limit = g.cfg.MaxConversations
 	c.write = c.writeLoop
+	c.limits = g.newLimiter()
 	c.alive()
 	c.in.r = hijack.r
 	c.in.r.Reset((*tap)(c)) // it is empty: Upgrade saw to that

@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/boreas-ws/boreas/pkg/auth"
+	"github.com/boreas-ws/boreas/pkg/quota"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // Defaults of [Config].
 const (
 	DefaultMaxSockets          = 100_000
+	DefaultMaxHandshakes       = 1024
+	DefaultRateGrace           = 10 * time.Second
 	DefaultMaxMessageBytes     = 64 << 10
 	DefaultMaxFragments        = 4096
 	DefaultMaxControlRate      = 20
@@ -84,6 +87,25 @@ type Config struct {
 	// MaxSockets is how many clients may be connected; further handshakes get 503.
 	// Default 100,000; negative: as many as memory and file descriptors allow.
 	MaxSockets int
+	// MaxHandshakes is how many handshakes may be under way, authentication included;
+	// further ones get 503 before anything is done for them. Default 1024; negative:
+	// no limit.
+	MaxHandshakes int
+	// AcceptRate is how many handshakes are let in; further ones get 503 before
+	// anything is done for them. Default: no limit.
+	AcceptRate quota.Rate
+	// MessageRate is how many messages one socket may send, and ByteRate how many
+	// bytes of messages. A message beyond is answered with the error rate_limited.
+	// Default: no limit.
+	MessageRate, ByteRate quota.Rate
+	// MaxInFlight is how many requests (messages with a path and an id) of one socket
+	// may be without an answer; one more is answered with the error rate_limited. A
+	// request that is not answered for a minute no longer counts. Default: no limit.
+	MaxInFlight int
+	// RateGrace is how long a client may go on sending more messages that are over a
+	// limit than ones that are not, before it is closed with 1008. Default 10 s;
+	// negative: for ever.
+	RateGrace time.Duration
 	// MaxMessageBytes is the largest message of a client, in bytes. A larger one
 	// closes the connection with 1009. A message travels as one frame, so at most
 	// what the links of the backplane carry: unless they are configured otherwise, a
@@ -146,6 +168,8 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.MaxSockets, DefaultMaxSockets)
+	setDefault(&c.MaxHandshakes, DefaultMaxHandshakes)
+	setDefault(&c.RateGrace, DefaultRateGrace)
 	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
 	setDefault(&c.MaxFragments, DefaultMaxFragments)
 	setDefault(&c.MaxControlRate, DefaultMaxControlRate)
@@ -200,6 +224,16 @@ func (c Config) validate() error {
 		}
 	}
 	check(c.MaxMessageBytes > 0, "MaxMessageBytes: %d; must be positive", c.MaxMessageBytes)
+	for _, r := range []struct {
+		name string
+		rate quota.Rate
+		one  int // what must fit
+	}{{"AcceptRate", c.AcceptRate, 1}, {"MessageRate", c.MessageRate, 1}, {"ByteRate", c.ByteRate, c.MaxMessageBytes}} {
+		if err := r.rate.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("gateway.Config.%s: %w", r.name, err))
+		}
+		check(!r.rate.Limited() || r.rate.Size() >= float64(r.one), "%s: a burst of %v; must be at least MaxMessageBytes (%d)", r.name, r.rate.Size(), r.one)
+	}
 	check(c.MaxConversations > 0, "MaxConversations: %d; must be positive", c.MaxConversations)
 	check(c.ReplyWindow >= minWindow && c.ReplyWindow <= maxWindow,
 		"ReplyWindow: %d; must be between %d and %d", c.ReplyWindow, minWindow, maxWindow)

@@ -43,6 +43,8 @@ type conn struct {
 	wheel  wheelLinks
 	warned *wire.Identity // that the client was told will expire; owned by the wheel
 
+	limits *limiter // nil while nothing is limited; set by the read loop
+
 	// owned by the read loop
 	in         frameReader
 	armed      bool          // the read deadline of a message is set
@@ -201,4 +203,9 @@ func (c *conn) wait() {
 }
 
 // alive notes that the client cannot be blamed for silence up to now.
-func (c *conn) alive() { c.seen.Store(uint32(c.g.wheel.time())) }
+func (c *conn) alive() {
+	c.seen.Store(uint32(c.g.wheel.time()))
+	if c.limits != nil {
+		c.limits.stale = true
+	}
+}

@@ -68,7 +68,7 @@ func (p *pin) Reset(r link.Reset) { p.lost("the link was reset: " + r.Cause.Stri
 func (p *pin) deliver(d wire.Data) {
 	c := p.c
 	var answers []byte
-	if p.policy == registry.PolicyRepin {
+	if p.policy == registry.PolicyRepin || c.g.cfg.MaxInFlight > 0 {
 		if head, err := c.encoding.Peek(d.Payload); err == nil {
 			answers = head.ID
 		}
@@ -84,6 +84,7 @@ func (p *pin) deliver(d wire.Data) {
 	default:
 		if len(answers) > 0 {
 			p.inFlight.remove(answers)
+			c.answered(answers)
 		}
 		if d.ID != "" {
 			c.note([]byte(d.ID), p.service)

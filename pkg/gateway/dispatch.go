@@ -15,39 +15,67 @@ import (
 // from this client. It returns an ending if the message is a reason to close the
 // connection.
 func (c *conn) dispatch(msg []byte) ending {
+	over := c.overRate(len(msg))
 	head, err := c.encoding.Peek(msg)
 	if errors.Is(err, envelope.ErrUTF8) {
 		return causeInvalidUTF8.ending()
 	}
+	if over != nil {
+		return c.refuse(head.ID, over)
+	}
 	if err != nil {
-		c.refuse(head.ID, &envelope.Failure{Code: wire.CodeBadMessage, Message: err.Error()})
-		return ending{}
+		return c.refuse(head.ID, &envelope.Failure{Code: wire.CodeBadMessage, Message: err.Error()})
 	}
 	if string(head.Path) == AuthPath {
 		c.renew(head)
 		return ending{}
 	}
-	r, no := c.route(head)
+	to, no := c.route(head)
 	if no == nil {
-		c.time(r, head.ID)
-		no = c.send(r.to, head.ID, msg)
+		c.time(to, head.ID)
+		no = c.admit(to, head, msg)
 	}
 	if no != nil {
 		c.untime(head.ID)
-		c.refuse(head.ID, no)
+		return c.refuse(head.ID, no)
+	}
+	if c.limits != nil {
+		c.limits.passed++
 	}
 	return ending{}
 }
 
+// admit sends a message to its service if it is within the limits.
+func (c *conn) admit(to *target, head envelope.Head, msg []byte) *envelope.Failure {
+	if to.rules != nil {
+		if no := c.checkRules(to.rules, head, len(msg)); no != nil {
+			return no
+		}
+	}
+	if c.g.cfg.MaxInFlight <= 0 {
+		return c.send(to, head.ID, msg)
+	}
+	if no := c.begin(head); no != nil {
+		return no
+	}
+	no := c.send(to, head.ID, msg)
+	if no != nil {
+		c.mu.Lock()
+		c.answered(head.ID)
+		c.mu.Unlock()
+	}
+	return no
+}
+
 // route finds the service that handles a message.
-func (c *conn) route(head envelope.Head) (*route, *envelope.Failure) {
+func (c *conn) route(head envelope.Head) (*target, *envelope.Failure) {
 	table := c.g.routes.Load()
 	if len(head.Path) > 0 {
 		if err := checkPath(head.Path); err != nil {
 			return nil, &envelope.Failure{Code: wire.CodeBadPath, Message: err.Error()}
 		}
-		if r := table.lookup(head.Path); r != nil {
-			return r, nil
+		if to := table.lookup(head.Path); to != nil {
+			return to, nil
 		}
 		return nil, &envelope.Failure{Code: wire.CodeNoRoute, Message: fmt.Sprintf("no service handles %s", head.Path)}
 	}
@@ -58,8 +86,8 @@ func (c *conn) route(head envelope.Head) (*route, *envelope.Failure) {
 	if service == "" {
 		return nil, &envelope.Failure{Code: wire.CodeNoPath, Message: "the message has no path, and its id was not used before"}
 	}
-	if r := table.services[service]; r != nil {
-		return r, nil
+	if to := table.services[service]; to != nil {
+		return to, nil
 	}
 	return nil, &envelope.Failure{Code: wire.CodeNoRoute, Message: "the service that used this id is gone"}
 }
@@ -168,10 +196,15 @@ func (c *conn) sent(p *pin, id []byte, err error) bool {
 	return settled
 }
 
-// refuse answers a message with an error.
-func (c *conn) refuse(id []byte, f *envelope.Failure) {
+// refuse answers a message with an error. It returns an ending if there have been
+// too many such messages.
+func (c *conn) refuse(id []byte, f *envelope.Failure) ending {
 	c.g.hooks.Rejected(f.Code)
 	c.answer(c.encoding.AppendError(nil, string(id), *f))
+	if f.Code == wire.CodeRateLimited {
+		return c.abuse()
+	}
+	return ending{}
 }
 
 // note remembers which service used an id last. mu is held.

@@ -45,6 +45,7 @@ type Gateway struct {
 	origins    []origin // that are allowed
 	allOrigins bool
 	upgrader   *websocket.Upgrader
+	gate       gate
 	wheel      *wheel
 	pingTicks  ticks // 0: no pings
 	peerTicks  ticks // 0: no timeout
@@ -102,8 +103,9 @@ func New(name string, bp *backplane.Backplane, cfg Config) (*Gateway, error) {
 	}
 	g.timingTicks = g.wheel.ticks(timingLimit)
 	g.origins, g.allOrigins, _ = originPatterns(cfg.AllowedOrigins) // validate has seen that they are well-formed
+	g.gate.max, g.gate.rate, g.gate.made = cfg.MaxHandshakes, cfg.AcceptRate, time.Now()
 	g.upgrader = g.newUpgrader()
-	g.routes.Store(compileRoutes(&registry.View{}, name, g.log, g.hooks.Requests))
+	g.routes.Store(compileRoutes(&registry.View{}, name, nil, g.hooks.Requests, g.log))
 	return g, nil
 }
 

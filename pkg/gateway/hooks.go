@@ -17,7 +17,7 @@ type Hooks struct {
 	// services were told, the named reason, and how long it was open. The reason is
 	// fit for a metric label: one of client_closed, client_gone, peer_timeout,
 	// protocol, wrong_type, invalid_utf8, too_big, message_timeout, fragments,
-	// control_flood, slow_consumer, service, instance_lost, token_expired, drain,
+	// control_flood, rate_limited, slow_consumer, service, instance_lost, token_expired, drain,
 	// shutdown, overrun and internal.
 	SocketClosed func(status wire.CloseCode, reason string, open time.Duration)
 	// Refused is called for each handshake that is not accepted.
@@ -40,6 +40,9 @@ type Hooks struct {
 	// Rejected is called for each message of a client that was answered with an
 	// error in place of being sent on.
 	Rejected func(wire.ErrorCode)
+	// Limited is called for each message or handshake that was over a limit or, for
+	// LimitSchema, did not fit; besides Rejected or Refused.
+	Limited func(Scope, Limit)
 	// Pinned is called when a socket was bound to an instance of a service, or
 	// could not be, with the time that it took.
 	Pinned func(service string, took time.Duration, err error)
@@ -75,6 +78,8 @@ const (
 	RefuseNotReady     Refusal = "not_ready"     // Run has not begun, or is over
 	RefuseDraining     Refusal = "draining"      // Drain has begun
 	RefuseTooMany      Refusal = "too_many"      // over Config.MaxSockets
+	RefuseHandshakes   Refusal = "handshakes"    // over Config.MaxHandshakes
+	RefuseAcceptRate   Refusal = "accept_rate"   // over Config.AcceptRate
 
 	RefuseNoCredential    = Refusal(auth.NoCredential)  // it brings none, and needs one
 	RefuseBadCredential   = Refusal(auth.BadCredential) // it brings one that is not good
@@ -111,6 +116,9 @@ func (h Hooks) orNothing() Hooks {
 	}
 	if h.Rejected == nil {
 		h.Rejected = func(wire.ErrorCode) {}
+	}
+	if h.Limited == nil {
+		h.Limited = func(Scope, Limit) {}
 	}
 	if h.Pinned == nil {
 		h.Pinned = func(string, time.Duration, error) {}

@@ -19,6 +19,7 @@ const (
 	causeMessageTimeout       // a message was not complete within Config.MessageTimeout
 	causeFragments            // a message has more than Config.MaxFragments
 	causeControlFlood         // pings and pongs came faster than Config.MaxControlRate
+	causeRateLimited          // messages over a rate limit came for Config.RateGrace
 	causeSlowConsumer         // writes made no progress for Config.SlowConsumerTimeout
 	causeService              // a handler closed the socket
 	causeInstanceLost         // the instance of a service with policy close is gone
@@ -57,6 +58,7 @@ var endings = [causes]struct {
 	causeMessageTimeout: {"message_timeout", wire.ClosePolicy, wire.SourceServer},
 	causeFragments:      {"fragments", wire.ClosePolicy, wire.SourceServer},
 	causeControlFlood:   {"control_flood", wire.ClosePolicy, wire.SourceServer},
+	causeRateLimited:    {"rate_limited", wire.ClosePolicy, wire.SourceServer},
 	causeSlowConsumer:   {"slow_consumer", wire.ClosePolicy, wire.SourceServer},
 	causeService:        {"service", 0, wire.SourceServer},
 	causeInstanceLost:   {"instance_lost", wire.CloseRestart, wire.SourceServer},

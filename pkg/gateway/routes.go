@@ -17,14 +17,15 @@ import (
 type target struct {
 	service string
 	policy  registry.Policy
+	rules   *rules   // of the route; nil without
+	observe Observer // of the times that replies on the route take; nil: they are not taken
 }
 
 // route is one pattern of a service, without the names of its parameters, which a
 // gateway has no use for.
 type route struct {
-	pattern *router.Pattern // nil for a message without a path
+	pattern *router.Pattern
 	to      *target
-	observe Observer // of the times that replies take; may be nil
 }
 
 // routeTable says which service handles a path. It is immutable: a change of the
@@ -35,30 +36,33 @@ type route struct {
 // least specific. Should two services announce the same pattern, which the
 // registry refuses, the first by name has it.
 type routeTable struct {
-	static map[string]*route
+	static map[string]*target
 	// bySegment holds, for the first segment of a path, the patterns that begin
 	// with that segment and those that begin with a parameter; anySegment only the
 	// latter, for all other first segments.
-	bySegment  map[string][]*route
-	anySegment []*route
-	services   map[string]*route // for messages without a path
+	bySegment  map[string][]route
+	anySegment []route
+	services   map[string]*target
+	rules      map[ruleKey]*rules
 }
 
-// compileRoutes makes the table of the gateways called name. requests is a hook.
-func compileRoutes(v *registry.View, name string, log *slog.Logger, requests func(service, pattern string) Observer) *routeTable {
+// compileRoutes makes the table of the gateways called name. What has not changed
+// since the old table, which may be nil, is taken from there. requests is a hook.
+func compileRoutes(v *registry.View, name string, old *routeTable, requests func(service, pattern string) Observer, log *slog.Logger) *routeTable {
 	t := &routeTable{
-		static:    make(map[string]*route),
-		bySegment: make(map[string][]*route),
-		services:  make(map[string]*route),
+		static:    make(map[string]*target),
+		bySegment: make(map[string][]route),
+		services:  make(map[string]*target),
+		rules:     make(map[ruleKey]*rules),
 	}
-	var routes []*route
+	var routes []route
 	for _, service := range slices.Sorted(maps.Keys(v.Services)) {
 		s := v.Services[service]
 		if only := s.Service.Gateways; len(only) > 0 && !slices.Contains(only, name) {
 			continue
 		}
 		to := &target{service: service, policy: s.OnInstanceLoss}
-		t.services[service] = &route{to: to}
+		t.services[service] = to
 		for _, r := range s.Routes {
 			p, err := nameless(r.Pattern)
 			if err != nil {
@@ -66,14 +70,26 @@ func compileRoutes(v *registry.View, name string, log *slog.Logger, requests fun
 					"service", service, "pattern", r.Pattern, "err", err)
 				continue
 			}
-			routes = append(routes, &route{pattern: p, to: to, observe: requests(service, r.Pattern)})
+			if to := t.ruled(old, to, r, log); to != nil {
+				routes = append(routes, route{p, to.observed(requests(to.service, r.Pattern))})
+			}
 		}
 	}
-	slices.SortStableFunc(routes, func(a, b *route) int {
+	slices.SortStableFunc(routes, func(a, b route) int {
 		return cmp.Or(a.pattern.Compare(b.pattern), cmp.Compare(a.to.service, b.to.service))
 	})
 	t.fill(routes)
 	return t
+}
+
+// observed is the target of a route that is observed: a copy.
+func (to *target) observed(by Observer) *target {
+	if by == nil {
+		return to
+	}
+	own := *to
+	own.observe = by
+	return &own
 }
 
 // nameless parses a pattern without the names of its parameters.
@@ -90,11 +106,11 @@ func nameless(pattern string) (*router.Pattern, error) {
 var noParams = sync.Pool{New: func() any { return &router.MessageParams{} }}
 
 // fill sorts routes, which are in the order of trying, into the table.
-func (t *routeTable) fill(routes []*route) {
+func (t *routeTable) fill(routes []route) {
 	for _, r := range routes {
 		if source := r.pattern.String(); isStatic(source) {
 			if t.static[source] == nil {
-				t.static[source] = r
+				t.static[source] = r.to
 			}
 		} else if s := firstSegment(source); isStatic(s) {
 			t.bySegment[s] = nil
@@ -125,14 +141,14 @@ func firstSegment(path string) string {
 	return s
 }
 
-// lookup returns the route of a path that checkPath accepts, nil if there is none. One
+// lookup returns who handles a path that checkPath accepts, nil if nobody does. One
 // slash at the end of the path is ignored. It does not allocate.
-func (t *routeTable) lookup(path []byte) *route {
+func (t *routeTable) lookup(path []byte) *target {
 	if len(path) > 1 && path[len(path)-1] == '/' {
 		path = path[:len(path)-1]
 	}
-	if r := t.static[string(path)]; r != nil {
-		return r
+	if to := t.static[string(path)]; to != nil {
+		return to
 	}
 	p := unsafe.String(unsafe.SliceData(path), len(path)) // #nosec G103 -- not kept beyond this call
 	routes, ok := t.bySegment[firstSegment(p)]
@@ -143,7 +159,7 @@ func (t *routeTable) lookup(path []byte) *route {
 	defer noParams.Put(params)
 	for _, r := range routes {
 		if r.pattern.MatchInto(p, params) {
-			return r
+			return r.to
 		}
 	}
 	return nil

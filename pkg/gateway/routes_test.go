@@ -59,11 +59,11 @@ func TestRoutes(t *testing.T) {
 			rand.Shuffle(len(s.Routes), func(i, j int) { s.Routes[i], s.Routes[j] = s.Routes[j], s.Routes[i] })
 			view.Services[name] = s
 		}
-		table := compileRoutes(view, "public", slog.New(slog.DiscardHandler), untimed)
+		table := compileRoutes(view, "public", nil, untimed, slog.New(slog.DiscardHandler))
 		for path, service := range want {
 			to := table.lookup([]byte(path))
-			if to == nil || to.to.service != service {
-				t.Fatalf("%s goes to %+v; want %s", path, to, service)
+			if to == nil || to.service != service {
+				t.Fatalf("%s goes to %v; want %s", path, to, service)
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func TestRoutesOfNamedGateways(t *testing.T) {
 		"internal": {"/both", "/inner", "/outer"},
 		"public":   {"/outer"},
 	} {
-		table := compileRoutes(view, name, slog.New(slog.DiscardHandler), untimed)
+		table := compileRoutes(view, name, nil, untimed, slog.New(slog.DiscardHandler))
 		if got := slices.Sorted(maps.Keys(table.static)); !slices.Equal(got, want) {
 			t.Errorf("%s routes %v; want %v", name, got, want)
 		}
@@ -89,7 +89,7 @@ func TestRoutesOfNamedGateways(t *testing.T) {
 
 func TestLookupDoesNotAllocate(t *testing.T) {
 	table := compileRoutes(viewOf(serves("a", "/chat/join", "/users/:id", "/files/**", "/users/:id/:x?/y")),
-		"public", slog.New(slog.DiscardHandler), untimed)
+		"public", nil, untimed, slog.New(slog.DiscardHandler))
 	for _, path := range []string{"/chat/join", "/users/7", "/files/a/b", "/nobody/here", "/users/7/8/y"} {
 		p := []byte(path)
 		if n := testing.AllocsPerRun(100, func() { table.lookup(p) }); n > 0 {
@@ -99,7 +99,7 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 }
 
 func TestUnreadableRouteIsSkipped(t *testing.T) {
-	table := compileRoutes(viewOf(serves("a", "no-slash", "/ok", "/(broken")), "public", slog.New(slog.DiscardHandler), untimed)
+	table := compileRoutes(viewOf(serves("a", "no-slash", "/ok", "/(broken")), "public", nil, untimed, slog.New(slog.DiscardHandler))
 	if len(table.static) != 1 || table.lookup([]byte("/ok")) == nil {
 		t.Errorf("static routes: %v", table.static)
 	}

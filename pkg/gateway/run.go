@@ -66,7 +66,7 @@ func (g *Gateway) begin(cancel context.CancelFunc) bool {
 func (g *Gateway) refreshRoutes() {
 	g.refreshing.Lock()
 	defer g.refreshing.Unlock()
-	g.routes.Store(compileRoutes(g.registry.View(), g.name, g.log, g.hooks.Requests))
+	g.routes.Store(compileRoutes(g.registry.View(), g.name, g.routes.Load(), g.hooks.Requests, g.log))
 }
 
 // join makes this node a gateway in the registry, and then lets clients in.

@@ -34,8 +34,8 @@ type timing struct {
 
 // time begins to time the reply to a message, unless another one is timed already.
 // Only the read loop calls it.
-func (c *conn) time(r *route, id []byte) {
-	if r.observe == nil || len(id) == 0 {
+func (c *conn) time(to *target, id []byte) {
+	if to.observe == nil || len(id) == 0 {
 		return
 	}
 	now := c.g.wheel.time()
@@ -49,7 +49,7 @@ func (c *conn) time(r *route, id []byte) {
 	case t.active && now-t.since < c.g.timingTicks:
 		return
 	}
-	t.active, t.answered, t.since, t.observe = true, 0, now, r.observe
+	t.active, t.answered, t.since, t.observe = true, 0, now, to.observe
 	t.begin = time.Since(clock)
 	t.id = append(t.id[:0], id...)
 	t.start = c.encoding.AppendMessage(t.start[:0], envelope.Message{ID: string(id)})

@@ -97,14 +97,14 @@ func TestTimedReplyIsRecognised(t *testing.T) {
 func TestUnansweredRequestIsGivenUp(t *testing.T) {
 	g := &Gateway{wheel: newWheel(time.Second), timingTicks: 10}
 	c := &conn{g: g, encoding: envelope.JSON}
-	r := &route{observe: func(time.Duration, time.Duration) {}}
-	c.time(r, []byte("1"))
-	c.time(r, []byte("2"))
+	to := &target{observe: func(time.Duration, time.Duration) {}}
+	c.time(to, []byte("1"))
+	c.time(to, []byte("2"))
 	if string(c.timing.id) != "1" {
 		t.Fatalf("%q is timed", c.timing.id)
 	}
 	g.wheel.now.Add(10)
-	c.time(r, []byte("3"))
+	c.time(to, []byte("3"))
 	if string(c.timing.id) != "3" {
 		t.Errorf("%q is timed after the limit", c.timing.id)
 	}

@@ -69,7 +69,7 @@ type labels [maxLabels]string
 // vec is something for each combination of label values, such as the series of an
 // instrument. What exists is found without a lock.
 type vec[T any] struct {
-	n    int // labels
+	n      int // labels
 	create func(labels) *T
 
 	known atomic.Pointer[map[labels]*T] // immutable maps

@@ -42,7 +42,7 @@ func TestConfig(t *testing.T) {
 func TestServiceIsValidated(t *testing.T) {
 	err := Service{
 		Name: "Chat", Gateways: []string{"a b"}, OnInstanceLoss: "panic", Version: strings.Repeat("v", 129),
-		Routes: []Route{{"x", "/x"}, {"/a/:b", "/a/:"}, {"/a/:c", "/a/:"}, {"/" + strings.Repeat("l", 1024), "/l"}},
+		Routes: []Route{{Pattern: "x", Canonical: "/x"}, {Pattern: "/a/:b", Canonical: "/a/:"}, {Pattern: "/a/:c", Canonical: "/a/:"}, {Pattern: "/" + strings.Repeat("l", 1024), Canonical: "/l"}},
 	}.validate()
 	if err == nil {
 		t.Fatal("a service full of mistakes was accepted")

@@ -130,7 +130,7 @@ func TestRouteConflicts(t *testing.T) {
 		ctx := context.Background()
 		a := c.instance("a", chat)
 		n := c.start("b")
-		rival := Service{Name: "rival", Routes: []Route{{"/x", "/x"}, {"/chat/:id", "/chat/:"}}}
+		rival := Service{Name: "rival", Routes: []Route{{Pattern: "/x", Canonical: "/x"}, {Pattern: "/chat/:id", Canonical: "/chat/:"}}}
 		refused := func(s Service) {
 			t.Helper()
 			var conflict *ErrRouteConflict
@@ -177,7 +177,7 @@ func TestRoutesOfTheLatestStart(t *testing.T) {
 	c := newCluster(t, realServer(t))
 	ctx := context.Background()
 	watcher := c.start("w")
-	v1, v2 := chat, Service{Name: "chat", Version: "2", Routes: []Route{{"/chat/:room", "/chat/:"}, {"/new", "/new"}}, OnInstanceLoss: PolicyRepin}
+	v1, v2 := chat, Service{Name: "chat", Version: "2", Routes: []Route{{Pattern: "/chat/:room", Canonical: "/chat/:"}, {Pattern: "/new", Canonical: "/new"}}, OnInstanceLoss: PolicyRepin}
 	old := c.instance("b", v1)
 	canary := c.instance("a", v2)
 	if err := old.Announce(ctx, v1); err != nil { // the older start does not win by announcing later

@@ -17,6 +17,21 @@ type Route struct {
 	// Canonical is Pattern with the names of its parameters erased: two patterns
 	// with one canonical form match the same paths.
 	Canonical string `json:"canonical"`
+	// Limits are what gateways check of the route's messages.
+	Limits RouteLimits `json:"limits,omitzero"`
+}
+
+// RouteLimits are what gateways check of the messages of a route before they send
+// them on. The zero value is no limit.
+type RouteLimits struct {
+	// Rate is how many messages a second one socket may send, Burst how many at
+	// once; a Burst of 0 is two seconds' worth.
+	Rate  float64 `json:"rate,omitempty"`
+	Burst int     `json:"burst,omitempty"`
+	// MaxBytes bounds a message, the envelope included.
+	MaxBytes int `json:"maxBytes,omitempty"`
+	// Schema is the text of a JSON Schema that the data must fit.
+	Schema string `json:"schema,omitempty"`
 }
 
 // Service is what an instance announces about its service. If instances announce
@@ -47,8 +62,9 @@ const (
 
 const (
 	maxRoutes  = 4096
-	maxPattern = 1024 // bytes
-	maxVersion = 128  // bytes
+	maxPattern = 1024      // bytes
+	maxVersion = 128       // bytes
+	maxSchemas = 256 << 10 // bytes of all schemas of a service: every gateway reads them
 )
 
 // validate reports everything that is wrong with s.
@@ -66,7 +82,7 @@ func (s Service) validate() error {
 	if len(s.Routes) > maxRoutes {
 		bad("%d routes; the limit is %d", len(s.Routes), maxRoutes)
 	}
-	seen := map[string]string{}
+	seen, schemas := map[string]string{}, 0
 	for _, route := range s.Routes {
 		switch other, taken := seen[route.Canonical]; {
 		case !strings.HasPrefix(route.Pattern, "/") || !strings.HasPrefix(route.Canonical, "/"):
@@ -77,6 +93,13 @@ func (s Service) validate() error {
 			bad("routes %q and %q match the same paths", other, route.Pattern)
 		}
 		seen[route.Canonical] = route.Pattern
+		if l := route.Limits; !(l.Rate >= 0 && l.Rate < 1<<40) || l.Burst < 0 || l.MaxBytes < 0 || l.Burst > 0 && l.Rate == 0 {
+			bad("route %q: a rate of %v with a burst of %d, and at most %d bytes, are no limits", route.Pattern, l.Rate, l.Burst, l.MaxBytes)
+		}
+		schemas += len(route.Limits.Schema)
+	}
+	if schemas > maxSchemas {
+		bad("the schemas have %d bytes together; the limit is %d", schemas, maxSchemas)
 	}
 	if s.OnInstanceLoss != PolicyClose && s.OnInstanceLoss != PolicyRepin {
 		bad("OnInstanceLoss is %q; allowed are %q and %q", s.OnInstanceLoss, PolicyClose, PolicyRepin)

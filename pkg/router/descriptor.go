@@ -8,16 +8,19 @@ type RouteDescriptor struct {
 	// Metadata is what WithMetadata attached to the route. After a JSON round trip
 	// it is a json.RawMessage.
 	Metadata any
+	// Limits are what gateways check of the route's messages.
+	Limits RouteLimits
 }
 
 type descriptorJSON struct {
-	Pattern  string `json:"Pattern"`
-	Metadata any    `json:"Metadata,omitempty"`
+	Pattern  string      `json:"Pattern"`
+	Metadata any         `json:"Metadata,omitempty"`
+	Limits   RouteLimits `json:"Limits,omitzero"`
 }
 
-// MarshalJSON writes {"Pattern": ..., "Metadata": ...}.
+// MarshalJSON writes {"Pattern": ..., "Metadata": ..., "Limits": ...}.
 func (d *RouteDescriptor) MarshalJSON() ([]byte, error) {
-	return json.Marshal(descriptorJSON{d.Pattern.String(), d.Metadata})
+	return json.Marshal(descriptorJSON{d.Pattern.String(), d.Metadata, d.Limits})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -31,7 +34,7 @@ func (d *RouteDescriptor) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
-	d.Pattern = p
+	d.Pattern, d.Limits = p, in.Limits
 	if len(raw) > 0 {
 		d.Metadata = raw
 	}

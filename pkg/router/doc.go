@@ -24,6 +24,10 @@
 // whose path is not a public route goes no further than the middleware that decoded
 // the path.
 //
+// Limits of a public route are given beside its handlers: [WithRate],
+// [WithMaxBytes] and [WithSchema]. Gateways enforce them, so that what is over them
+// does not reach the service; a router that is served directly does not.
+//
 // A panic in a handler is recovered. It appears in [Context.Error], which ends the
 // chain, and is logged with its stack. A message that fails, or that no handler
 // takes, is answered with an error envelope, unless handlers sent something for it;

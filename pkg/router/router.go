@@ -127,10 +127,13 @@ func (r *Router) add(chain *atomic.Pointer[[]*node], n *node) {
 }
 
 func (r *Router) bind(kind nodeKind, path string, values []any) {
-	var metadata any
+	announcement := &RouteDescriptor{}
 	values = slices.DeleteFunc(slices.Clone(values), func(v any) bool {
-		if m, ok := v.(MetadataOption); ok {
-			metadata = m.value
+		switch o := v.(type) {
+		case MetadataOption:
+			announcement.Metadata = o.value
+		case LimitOption:
+			o.set(&announcement.Limits)
 		}
 		_, ok := v.(RouteOption)
 		return ok
@@ -142,7 +145,8 @@ func (r *Router) bind(kind nodeKind, path string, values []any) {
 	n := newNode(kind, pattern, values)
 	var announced []*RouteDescriptor
 	if kind == publicNode {
-		announced = append(announced, &RouteDescriptor{Pattern: pattern, Metadata: metadata})
+		announcement.Pattern = pattern
+		announced = append(announced, announcement)
 	}
 	for _, v := range values {
 		if sub, ok := v.(RouterHandler); ok {
@@ -172,7 +176,7 @@ func below(path string, sub RouterHandler) []*RouteDescriptor {
 		if err != nil {
 			panic("router: mounted at " + path + ": " + err.Error())
 		}
-		list = append(list, &RouteDescriptor{Pattern: p, Metadata: d.Metadata})
+		list = append(list, &RouteDescriptor{Pattern: p, Metadata: d.Metadata, Limits: d.Limits})
 	}
 	return list
 }

@@ -78,12 +78,13 @@ func TestPublic(t *testing.T) {
 
 func TestRouteDescriptors(t *testing.T) {
 	sub := router.NewRouter()
-	sub.PublicBind("/x/:id", router.WithMetadata("sub"), echo)
+	sub.PublicBind("/x/:id", router.WithMetadata("sub"), router.WithMaxBytes(7), echo)
 	sub.Bind("/private", echo)
 	deep := router.NewRouter()
 	deep.Use("/deep", sub)
 	r := router.NewRouter()
-	r.PublicBind("/a", echo, router.WithMetadata(map[string]int{"rate": 5}))
+	r.PublicBind("/a", echo, router.WithMetadata(map[string]int{"rate": 5}),
+		router.WithRate(2.5, 10), router.WithMaxBytes(99), router.WithSchema(map[string]any{"type": "string"}))
 	r.PublicBind("/a", echo)
 	r.Bind("/b", echo, router.WithMetadata("ignored"))
 	r.Use("/m", sub)
@@ -101,6 +102,10 @@ func TestRouteDescriptors(t *testing.T) {
 	if list[1].Metadata != "sub" || list[0].Metadata.(map[string]int)["rate"] != 5 {
 		t.Errorf("metadata %v, %v", list[0].Metadata, list[1].Metadata)
 	}
+	limits := router.RouteLimits{Rate: 2.5, Burst: 10, MaxBytes: 99, Schema: `{"type":"string"}`}
+	if list[0].Limits != limits || list[1].Limits.MaxBytes != 7 {
+		t.Errorf("limits %+v, %+v", list[0].Limits, list[1].Limits)
+	}
 
 	b, err := list[0].MarshalJSON()
 	if err != nil {
@@ -112,6 +117,9 @@ func TestRouteDescriptors(t *testing.T) {
 	}
 	if back.Pattern.String() != "/a" || string(back.Metadata.(stdjson.RawMessage)) != `{"rate":5}` {
 		t.Errorf("after a round trip: %s %s", back.Pattern, back.Metadata)
+	}
+	if back.Limits != limits {
+		t.Errorf("after a round trip: %+v", back.Limits)
 	}
 	if err := back.UnmarshalJSON([]byte(`{"Pattern":"nope"}`)); err == nil {
 		t.Error("a wrong pattern was read")

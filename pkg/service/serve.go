@@ -11,6 +11,7 @@ import (
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/router"
+	"github.com/boreas-ws/boreas/pkg/schema"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -34,12 +35,15 @@ func (s *Service) Start(ctx context.Context) error {
 	if h, ok := s.handler.(interface{ Observe(hooks router.Hooks) }); ok {
 		h.Observe(s.cfg.Hooks.Router)
 	}
+	announcement, err := s.announcement()
+	if err != nil {
+		return err
+	}
 	// Streams are accepted before the announcement that lets them come.
 	unserve, err := s.bp.Serve(s.name, s.accept)
 	if err != nil {
 		return err
 	}
-	announcement := s.announcement()
 	if err := s.bp.Registry().Announce(ctx, announcement); err != nil {
 		unserve()
 		return err
@@ -52,17 +56,28 @@ func (s *Service) Start(ctx context.Context) error {
 }
 
 // announcement is what the registry is told about this instance.
-func (s *Service) announcement() registry.Service {
+func (s *Service) announcement() (registry.Service, error) {
 	a := registry.Service{
 		Name:           s.name,
 		Gateways:       s.cfg.Gateways,
 		OnInstanceLoss: s.cfg.OnInstanceLoss,
 		Version:        s.cfg.Version,
 	}
+	var errs []error
 	for _, d := range s.handler.RouteDescriptors() {
-		a.Routes = append(a.Routes, registry.Route{Pattern: d.Pattern.String(), Canonical: d.Pattern.Canonical()})
+		a.Routes = append(a.Routes, registry.Route{
+			Pattern:   d.Pattern.String(),
+			Canonical: d.Pattern.Canonical(),
+			Limits:    registry.RouteLimits(d.Limits),
+		})
+		if d.Limits.Schema == "" {
+			continue
+		}
+		if _, err := schema.Compile(d.Limits.Schema); err != nil {
+			errs = append(errs, fmt.Errorf("service %q: route %q: %w", s.name, d.Pattern, err))
+		}
 	}
-	return a
+	return a, errors.Join(errs...)
 }
 
 // accept takes a stream that a gateway opened. It is called by the backplane and

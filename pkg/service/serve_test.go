@@ -373,6 +373,17 @@ func TestStartReportsWhatIsWrong(t *testing.T) {
 		}
 	}
 
+	for want, option := range map[string]router.RouteOption{
+		`route "/broken": schema: `: router.WithSchema(`{"type":"nonsense"}`),
+		`a rate of -1`:              router.WithRate(-1, 0),
+	} {
+		r := newRouter()
+		r.PublicBind("/broken", option, func(*router.Context) {})
+		if err := New("broken", bp, r, Config{}).Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not mention %s: %v", want, err)
+		}
+	}
+
 	s := start(t, bp, newRouter(), Config{})
 	if err := s.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "started before") {
 		t.Errorf("second Start: %v", err)
