@@ -34,5 +34,5 @@ compose: deps ## docker-compose.yml on this machine's Docker engine
 SOAK_TIME ?= 10m
 
 .PHONY: soak
-soak: deps ## property tests with many more histories, then every fuzz target
+soak: deps ## damage, every fault, mixes of faults, many more histories, every fuzz target
 	SOAK_TIME=$(SOAK_TIME) scripts/soak

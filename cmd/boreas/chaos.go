@@ -14,10 +14,11 @@ import (
 // chaosCmd injects faults into a system of its own.
 type chaosCmd struct {
 	Seed     uint64        `help:"Determines the schedule: the same seed repeats a run. Default: the time." novar:"true"`
-	Faults   []int         `placeholder:"N,..." help:"Numbers of the faults to inject. Default: all." novar:"true"`
+	Faults   []int         `placeholder:"N,..." help:"Numbers of the faults to inject. Default: all. Just 30: none but the mix of all." novar:"true"`
+	Backends []string      `placeholder:"KIND,..." help:"Kinds of Redis to run on: standalone, sentinel, cluster. Default: all." novar:"true"`
 	List     bool          `help:"List the faults instead." novar:"true"`
 	Rounds   int           `default:"3" help:"How often each fault is injected." novar:"true"`
-	Duration time.Duration `default:"0s" help:"Afterwards, how long to inject random ones of the faults." novar:"true"`
+	Duration time.Duration `default:"0s" help:"Afterwards, how long to inject random ones of the faults, on each kind of Redis." novar:"true"`
 	Sessions int           `default:"24" help:"How many clients there are." novar:"true"`
 	Docs     string        `placeholder:"FILE" help:"Also write the table into this Markdown file, between its markers." novar:"true"`
 }
@@ -27,7 +28,7 @@ var errChaos = errors.New("at least one oracle found a violation")
 func (c *chaosCmd) Run(p *process) error {
 	if c.List {
 		for _, f := range chaos.Faults() {
-			fmt.Fprintf(p.stdout, "%2d  %-10s  %s\n", f.Number, f.Backend, f.Name)
+			fmt.Fprintf(p.stdout, "%2d  %-11s  %s\n", f.Number, f.Where(), f.Name)
 		}
 		return nil
 	}
@@ -41,7 +42,8 @@ func (c *chaosCmd) Run(p *process) error {
 	fmt.Fprintln(p.stdout, "seed", c.Seed)
 	report, err := chaos.Run(p.ctx, chaos.Config{
 		Programs: cluster.Programs{Boreas: self, Probe: []string{self, "chaos-instance"}},
-		Seed:     c.Seed, Faults: c.Faults, Rounds: c.Rounds, Mixed: c.Duration, Sessions: c.Sessions, Logger: p.logger,
+		Seed:     c.Seed, Faults: c.Faults, Rounds: c.Rounds, Mixed: c.Duration, Backends: c.Backends,
+		Sessions: c.Sessions, Logger: p.logger,
 	})
 	if err != nil {
 		return err

@@ -7,30 +7,41 @@ import (
 	"time"
 )
 
-// reconnectDelay is how long a client waits before it connects again.
-const reconnectDelay = 100 * time.Millisecond
+const (
+	// reconnectDelay is how long a client waits before it connects again.
+	reconnectDelay = 100 * time.Millisecond
+	// One of so many clients is a visitor: it leaves and comes back all the time, so
+	// that sockets are pinned and unpinned during every fault. The others stay.
+	visitors = 4
+	// shortVisit and longVisit bound how long a visitor stays.
+	shortVisit, longVisit = 500 * time.Millisecond, 2 * time.Second
+)
 
 // crowd keeps a number of clients connected. A client whose session ends connects
 // again, to any gateway.
 type crowd struct {
+	size   int
 	urls   func() []string // of the gateways that clients may try
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex
 	live   map[int]*session // by client
+	moved  []time.Time      // by client: when a message came last in a session that has ended
 	ended  []*session       // since the last harvest
 	paused bool
 }
 
 func startCrowd(ctx context.Context, size int, urls func() []string) *crowd {
 	ctx, cancel := context.WithCancel(ctx)
-	c := &crowd{urls: urls, cancel: cancel, live: map[int]*session{}}
+	c := &crowd{size: size, urls: urls, cancel: cancel, live: map[int]*session{}, moved: make([]time.Time, size)}
 	for i := range size {
 		c.wg.Go(func() { c.client(ctx, i) })
 	}
 	return c
 }
+
+func isVisitor(client int) bool { return client%visitors == 0 }
 
 func (c *crowd) stop() {
 	c.cancel()
@@ -51,9 +62,13 @@ func (c *crowd) client(ctx context.Context, i int) {
 		s.paused = c.paused
 		c.live[i] = s
 		c.mu.Unlock()
+		if isVisitor(i) {
+			c.wg.Go(func() { s.visit(ctx, shortVisit+rand.N(longVisit-shortVisit)) })
+		}
 		s.run(ctx)
 		c.mu.Lock()
 		delete(c.live, i)
+		c.moved[i] = s.progressed()
 		if ctx.Err() == nil {
 			c.ended = append(c.ended, s)
 		}
@@ -92,13 +107,22 @@ func (c *crowd) harvest() []*session {
 	return ended
 }
 
-// moving reports whether size clients have a session that has made progress since t.
-func (c *crowd) moving(size int, t time.Time) bool {
-	n := 0
-	for _, s := range c.sessions() {
-		if s.progressed().After(t) {
-			n++
+// moving reports whether a message came to every client since t.
+func (c *crowd) moving(t time.Time) bool { return c.all(t, func(int) bool { return true }) }
+
+// residentsMoving is moving, of the clients that are no visitors.
+func (c *crowd) residentsMoving(t time.Time) bool {
+	return c.all(t, func(client int) bool { return !isVisitor(client) })
+}
+
+func (c *crowd) all(t time.Time, which func(client int) bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.size {
+		s := c.live[i]
+		if which(i) && !c.moved[i].After(t) && (s == nil || !s.progressed().After(t)) {
+			return false
 		}
 	}
-	return n >= size
+	return true
 }

@@ -16,15 +16,43 @@ type Fault struct {
 	Name   string
 	// Backend is the kind of Redis that it is injected into.
 	Backend string
+	// anywhere is true if it makes sense on every kind of Redis: the random mixes
+	// there have it, too.
+	anywhere bool
 	// args are options of redis-server.
 	args []string
 	// codes are the close codes with which sessions may end because of it.
 	codes []int
+	// refuses is true if Redis takes no pins for longer than gateways wait for one:
+	// sessions that begin may be refused as unavailable.
+	refuses bool
 	// node is true if a node is lost: its sessions recover when its lease has ended.
 	node bool
 	// inject does it, and returns when it is over: when Redis can be reached again,
-	// or the node is back.
+	// or the node is back. A violation is reported; another error ends the run.
 	inject func(ctx context.Context, e *experiment) error
+}
+
+// Where is the kind of Redis that it is injected into, with a + if it has a part in
+// the mixes on the other kinds, too.
+func (f Fault) Where() string {
+	if f.anywhere {
+		return f.Backend + "+"
+	}
+	return f.Backend
+}
+
+// violation is an error of Boreas, as opposed to one of the experiment.
+type violation string
+
+func (v violation) Error() string { return string(v) }
+
+// maxRecovery is how long sessions may stand still after the fault.
+func (f Fault) maxRecovery() time.Duration {
+	if f.node {
+		return MaxNodeRecovery
+	}
+	return MaxRecovery
 }
 
 // The backends.
@@ -54,10 +82,16 @@ func (e *experiment) between(least, most time.Duration) time.Duration {
 // redis is the standalone Redis.
 func (e *experiment) redis() *standalone { return e.backend.(*standalone) }
 
-// do sends Redis a command.
+// do sends all servers that take writes a command.
 func (e *experiment) do(ctx context.Context, args ...any) error {
-	if err := e.backend.client().Do(ctx, args...).Err(); err != nil {
-		return fmt.Errorf("%v: %w", args, err)
+	primaries, err := e.backend.primaries(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range primaries {
+		if err := p.Client().Do(ctx, args...).Err(); err != nil {
+			return fmt.Errorf("%v: %w", args, err)
+		}
 	}
 	return nil
 }
@@ -92,22 +126,22 @@ func redisFaults() []Fault {
 		{Number: 1, Name: "Redis kill -9 and restart, no persistence", Backend: Standalone, inject: restart},
 		{Number: 2, Name: "Redis kill -9 and restart, AOF", Backend: Standalone, inject: restart,
 			args: []string{"--appendonly", "yes", "--appendfsync", "everysec"}},
-		{Number: 3, Name: "Redis stopped 0.1-5 s", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+		{Number: 3, Name: "Redis stopped 0.1-5 s", Backend: Standalone, refuses: true, inject: func(ctx context.Context, e *experiment) error {
 			return freeze(ctx, e, e.between(100*time.Millisecond, 5*time.Second))
 		}},
-		{Number: 4, Name: "Redis stopped longer than the lease TTL", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+		{Number: 4, Name: "Redis stopped longer than the lease TTL", Backend: Standalone, refuses: true, inject: func(ctx context.Context, e *experiment) error {
 			return freeze(ctx, e, 7*time.Second)
 		}},
 		{Number: 5, Name: "DEBUG SLEEP", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
 			return e.do(ctx, "DEBUG", "SLEEP", fmt.Sprintf("%.2f", e.between(500*time.Millisecond, 2*time.Second).Seconds()))
 		}},
-		{Number: 6, Name: "CLIENT KILL TYPE pubsub, 5/s", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+		{Number: 6, Name: "CLIENT KILL TYPE pubsub, 5/s", Backend: Standalone, anywhere: true, inject: func(ctx context.Context, e *experiment) error {
 			return e.every(ctx, 200*time.Millisecond, 15, "CLIENT", "KILL", "TYPE", "pubsub")
 		}},
-		{Number: 7, Name: "CLIENT KILL TYPE normal, 5/s", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+		{Number: 7, Name: "CLIENT KILL TYPE normal, 5/s", Backend: Standalone, anywhere: true, inject: func(ctx context.Context, e *experiment) error {
 			return e.every(ctx, 200*time.Millisecond, 15, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 		}},
-		{Number: 8, Name: "tiny pub/sub output buffer", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+		{Number: 8, Name: "tiny pub/sub output buffer", Backend: Standalone, anywhere: true, inject: func(ctx context.Context, e *experiment) error {
 			if err := e.do(ctx, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 4096 0 0"); err != nil {
 				return err
 			}
@@ -123,19 +157,13 @@ func redisFaults() []Fault {
 			}
 			return nil
 		}},
-		{Number: 10, Name: "FLUSHALL", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+		{Number: 10, Name: "FLUSHALL", Backend: Standalone, anywhere: true, inject: func(ctx context.Context, e *experiment) error {
 			return e.do(ctx, "FLUSHALL")
 		}},
-		{Number: 11, Name: "SCRIPT FLUSH", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
+		{Number: 11, Name: "SCRIPT FLUSH", Backend: Standalone, anywhere: true, inject: func(ctx context.Context, e *experiment) error {
 			return e.every(ctx, 300*time.Millisecond, 5, "SCRIPT", "FLUSH")
 		}},
-		{Number: 12, Name: "maxmemory with noeviction", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
-			if err := e.do(ctx, "CONFIG", "SET", "maxmemory", "1"); err != nil {
-				return err
-			}
-			pause(ctx, 3*time.Second)
-			return e.do(ctx, "CONFIG", "SET", "maxmemory", "0")
-		}},
+		{Number: 12, Name: "maxmemory with noeviction", Backend: Standalone, anywhere: true, refuses: true, inject: outOfMemory},
 	}
 }
 
@@ -149,7 +177,7 @@ func freeze(ctx context.Context, e *experiment, d time.Duration) error {
 
 func nodeFaults() []Fault {
 	return []Fault{
-		{Number: 20, Name: "gateway kill -9", Backend: Standalone, codes: []int{killed}, node: true,
+		{Number: 20, Name: "gateway kill -9", Backend: Standalone, anywhere: true, codes: []int{killed}, node: true,
 			inject: func(ctx context.Context, e *experiment) error {
 				i := e.rand.IntN(len(e.gateways))
 				if err := e.takeGateway(i).Kill(); err != nil {
@@ -157,7 +185,7 @@ func nodeFaults() []Fault {
 				}
 				return e.startGateway(ctx, i)
 			}},
-		{Number: 21, Name: "gateway paused longer than its lease", Backend: Standalone, codes: []int{killed, restarts}, node: true,
+		{Number: 21, Name: "gateway paused longer than its lease", Backend: Standalone, anywhere: true, codes: []int{killed, restarts}, node: true,
 			inject: func(ctx context.Context, e *experiment) error {
 				g := e.gateways[e.rand.IntN(len(e.gateways))]
 				if err := g.Pause(); err != nil {
@@ -166,7 +194,7 @@ func nodeFaults() []Fault {
 				pause(ctx, 8*time.Second)
 				return g.Resume()
 			}},
-		{Number: 22, Name: "gateway SIGTERM", Backend: Standalone, codes: []int{restarts}, node: true,
+		{Number: 22, Name: "gateway SIGTERM", Backend: Standalone, anywhere: true, codes: []int{restarts}, node: true,
 			inject: func(ctx context.Context, e *experiment) error {
 				i := e.rand.IntN(len(e.gateways))
 				g := e.takeGateway(i)
@@ -178,7 +206,7 @@ func nodeFaults() []Fault {
 				}
 				return g.Wait(ctx)
 			}},
-		{Number: 23, Name: "instance kill -9 and restart", Backend: Standalone, codes: []int{restarts}, node: true,
+		{Number: 23, Name: "instance kill -9 and restart", Backend: Standalone, anywhere: true, codes: []int{restarts}, node: true,
 			inject: func(ctx context.Context, e *experiment) error {
 				i := e.rand.IntN(len(e.instances))
 				if err := e.takeInstance(i).Kill(); err != nil {

@@ -26,6 +26,12 @@ const (
 	service   = "probe"
 )
 
+// serviceKey names a key of the service in Redis.
+func serviceKey(name string) string { return "bo:" + namespace + ":{" + service + ".0}:" + name }
+
+// channelOf names the channel of a node.
+func channelOf(node string) string { return "bo:" + namespace + ":ch:{" + node + "}" }
+
 // The bounds that the oracles check.
 const (
 	// MaxRecovery is how long sessions may stand still after Redis can be reached
@@ -48,12 +54,16 @@ type Config struct {
 	Programs cluster.Programs
 	// Seed determines the schedule. Zero is a seed like any other.
 	Seed uint64
-	// Faults are the numbers of the faults to inject. Empty: all.
+	// Faults are the numbers of the faults to inject. Empty: all. If it is only the
+	// number of the mix, all faults are mixed and none is injected alone.
 	Faults []int
 	// Rounds is how often each fault is injected. Default: 3.
 	Rounds int
-	// Mixed is how long to inject random faults afterwards. Default: not at all.
+	// Mixed is how long to inject random faults afterwards, on each kind of Redis.
+	// Default: not at all.
 	Mixed time.Duration
+	// Backends are the kinds of Redis to run on. Empty: all.
+	Backends []string
 	// Sessions is how many clients there are. Default: 24.
 	Sessions int
 	// Logger gets the progress. Default: none.
@@ -78,55 +88,27 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// pick returns the chosen faults.
-func (c Config) pick() ([]Fault, error) {
-	all := Faults()
-	if len(c.Faults) == 0 {
-		return all, nil
-	}
-	var chosen []Fault
-	for _, n := range c.Faults {
-		i := slices.IndexFunc(all, func(f Fault) bool { return f.Number == n })
-		if i < 0 {
-			return nil, fmt.Errorf("there is no fault %d", n)
-		}
-		chosen = append(chosen, all[i])
-	}
-	return chosen, nil
-}
-
 // Run injects the faults and reports what they did. An error means that the run
 // itself failed; whether Boreas kept its word is in the report.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	cfg = cfg.withDefaults()
-	faults, err := cfg.pick()
+	plans, err := cfg.plans()
 	if err != nil {
 		return nil, err
 	}
 	report := &Report{Seed: cfg.Seed}
-	for len(faults) > 0 {
-		// Faults that need the same Redis share a system.
-		same := func(f Fault) bool { return f.Backend == faults[0].Backend && slices.Equal(f.args, faults[0].args) }
-		var now, later []Fault
-		for _, f := range faults {
-			if same(f) {
-				now = append(now, f)
-			} else {
-				later = append(later, f)
-			}
-		}
-		if err := runGroup(ctx, cfg, now, report); err != nil {
+	for n, p := range plans {
+		if err := p.run(ctx, cfg, rand.New(rand.NewPCG(cfg.Seed, uint64(n))), report); err != nil {
 			return report, err
 		}
-		faults = later
 	}
-	slices.SortFunc(report.Rows, func(a, b Row) int { return a.Fault.Number - b.Fault.Number })
+	slices.SortStableFunc(report.Rows, func(a, b Row) int { return a.Fault.Number - b.Fault.Number })
 	return report, nil
 }
 
-// runGroup runs faults that share a system.
-func runGroup(ctx context.Context, cfg Config, faults []Fault, report *Report) (err error) {
-	backend, err := startBackend(ctx, faults[0])
+// run carries out a plan, with a system of its own.
+func (p plan) run(ctx context.Context, cfg Config, random *rand.Rand, report *Report) (err error) {
+	backend, err := startBackend(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -137,22 +119,19 @@ func runGroup(ctx context.Context, cfg Config, faults []Fault, report *Report) (
 	defer func() { err = errors.Join(err, s.Close()) }()
 	c := startCrowd(ctx, cfg.Sessions, s.urls)
 	defer c.stop()
-	r := &runner{
-		cfg:        cfg,
-		experiment: &experiment{system: s, crowd: c, rand: rand.New(rand.NewPCG(cfg.Seed, uint64(faults[0].Number)))},
-	}
+	r := &runner{cfg: cfg, experiment: &experiment{system: s, crowd: c, rand: random}}
 	if _, ok := r.recovered(ctx, time.Now()); !ok {
 		return errors.New("the sessions did not start")
 	}
-	for _, f := range faults {
-		row, err := r.run(ctx, f, func(int) Fault { return f })
+	for _, f := range p.alone {
+		row, err := r.run(ctx, f, r.rounds(f))
 		if err != nil {
 			return err
 		}
 		report.Rows = append(report.Rows, row)
 	}
-	if cfg.Mixed > 0 && faults[0].Backend == Standalone && len(faults[0].args) == 0 {
-		row, err := r.mixed(ctx, faults)
+	if len(p.mix) > 0 {
+		row, err := r.run(ctx, p.mixed(), r.random(p.mix))
 		if err != nil {
 			return err
 		}
@@ -161,14 +140,14 @@ func runGroup(ctx context.Context, cfg Config, faults []Fault, report *Report) (
 	return nil
 }
 
-func startBackend(ctx context.Context, f Fault) (backend, error) {
-	switch f.Backend {
+func startBackend(ctx context.Context, p plan) (backend, error) {
+	switch p.backend {
 	case Sentinel:
 		return startSentinel(ctx)
 	case Cluster:
 		return startCluster(ctx)
 	default:
-		return startStandalone(ctx, f.args...)
+		return startStandalone(ctx, p.args...)
 	}
 }
 
@@ -178,46 +157,55 @@ type runner struct {
 	cfg Config
 }
 
-// mixed injects random ones of the faults for Config.Mixed.
-func (r *runner) mixed(ctx context.Context, faults []Fault) (Row, error) {
-	f := Fault{Number: 30, Name: "all of it, at random", Backend: Standalone, codes: []int{killed, restarts}, node: true}
-	end := time.Now().Add(r.cfg.Mixed)
-	return r.run(ctx, f, func(int) Fault {
-		if time.Now().After(end) {
-			return Fault{}
-		}
-		return faults[r.rand.IntN(len(faults))]
-	})
-}
-
-// run injects what next returns, Config.Rounds times or until that is nothing, then
-// waits for calm and asks the oracles.
-func (r *runner) run(ctx context.Context, f Fault, next func(round int) Fault) (Row, error) {
+// run injects what next returns until it returns false, then waits for calm and asks
+// the oracles. The row is that of f.
+func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, bool)) (Row, error) {
 	row := Row{Fault: f}
-	log := r.cfg.Logger.With("fault", f.Number, "name", f.Name)
-	for round := 0; f.inject == nil || round < r.cfg.Rounds; round++ {
-		g := next(round)
-		if g.inject == nil {
+	log := r.cfg.Logger.With("fault", f.Number, "redis", f.Backend)
+	var before, now Fault // a session may still end because of the fault before
+	for round := 0; ; round++ {
+		g, ok := next(round)
+		if !ok {
 			break
 		}
+		before, now = now, g
 		log.Info("injecting", "round", round+1, "what", g.Name)
-		if err := g.inject(ctx, r.experiment); err != nil {
-			return row, fmt.Errorf("fault %d (%s): %w", g.Number, g.Name, err)
+		if err := r.inject(ctx, &row, g); err != nil {
+			return row, err
 		}
-		row.Injected++
-		took, ok := r.recovered(ctx, time.Now())
-		if !ok {
-			row.Problems = append(row.Problems, fmt.Sprintf("round %d: not all sessions moved again within %v", round+1, r.cfg.patience))
-		}
-		row.Recoveries = append(row.Recoveries, took)
-		pause(ctx, r.between(200*time.Millisecond, 800*time.Millisecond)) // some calm traffic
+		r.judgeEnded(&row, before, now)
 	}
-	r.ask(ctx, &row)
+	r.ask(ctx, &row, before, now)
 	log.Info("done", "verdict", row.Verdict())
 	if !row.OK() {
 		r.showLogs(log)
 	}
 	return row, ctx.Err()
+}
+
+// inject injects a fault and waits until all clients move again.
+func (r *runner) inject(ctx context.Context, row *Row, f Fault) error {
+	err := f.inject(ctx, r.experiment)
+	if v := violation(""); errors.As(err, &v) {
+		row.Problems = append(row.Problems, fmt.Sprintf("%s: %s", f.Name, v))
+	} else if err != nil {
+		return fmt.Errorf("fault %d (%s) on %s: %w", f.Number, f.Name, row.Fault.Backend, err)
+	}
+	row.Injected++
+	took, ok := r.recovered(ctx, time.Now())
+	row.recovered(f, took)
+	if !ok {
+		row.Problems = append(row.Problems, fmt.Sprintf("after %q not all sessions moved again within %v", f.Name, r.cfg.patience))
+	}
+	pause(ctx, r.between(200*time.Millisecond, 800*time.Millisecond)) // some calm traffic
+	return nil
+}
+
+// judgeEnded judges the sessions that ended since it was called last.
+func (r *runner) judgeEnded(row *Row, causes ...Fault) {
+	for _, s := range r.crowd.harvest() {
+		row.judge(s.verdict(), causes...)
+	}
 }
 
 // showLogs repeats what the nodes logged, to find out what went wrong.
@@ -231,7 +219,7 @@ func (r *runner) showLogs(log *slog.Logger) {
 
 // recovered waits until all clients have a session that moved after t.
 func (r *runner) recovered(ctx context.Context, t time.Time) (took time.Duration, ok bool) {
-	ok = until(ctx, r.cfg.patience, func() bool { return r.crowd.moving(r.cfg.Sessions, t) })
+	ok = until(ctx, r.cfg.patience, func() bool { return r.crowd.moving(t) })
 	return time.Since(t), ok
 }
 
@@ -248,16 +236,17 @@ func until(ctx context.Context, within time.Duration, done func() bool) bool {
 }
 
 // ask lets everything settle and fills in what the oracles say.
-func (r *runner) ask(ctx context.Context, row *Row) {
+func (r *runner) ask(ctx context.Context, row *Row, causes ...Fault) {
 	r.crowd.pause(true)
 	defer r.crowd.pause(false)
 	settled := func() bool {
 		return !slices.ContainsFunc(r.crowd.sessions(), func(s *session) bool { return !s.settled() })
 	}
 	until(ctx, r.cfg.patience, settled)
-	for _, s := range slices.Concat(r.crowd.sessions(), r.crowd.harvest()) {
+	for _, s := range r.crowd.sessions() {
 		row.judge(s.verdict())
 	}
+	r.judgeEnded(row, causes...)
 	for _, v := range r.violations() {
 		row.Lost++
 		row.Problems = append(row.Problems, v)
@@ -290,7 +279,7 @@ func (r *runner) registryProblems(ctx context.Context) (wrong []string) {
 	for _, v := range violations {
 		wrong = append(wrong, v.String())
 	}
-	names, err := client.HKeys(ctx, "bo:"+namespace+":{"+service+".0}:i").Result()
+	names, err := client.HKeys(ctx, serviceKey("i")).Result()
 	if err != nil {
 		return append(wrong, err.Error())
 	}
@@ -301,9 +290,14 @@ func (r *runner) registryProblems(ctx context.Context) (wrong []string) {
 	if err != nil {
 		return append(wrong, err.Error())
 	}
-	// A session is pinned with its first message.
-	if open := len(r.crowd.sessions()); pins != open {
-		wrong = append(wrong, fmt.Sprintf("%d pins for %d sessions", pins, open))
+	pinned := 0
+	for _, s := range r.crowd.sessions() {
+		if s.pinned() {
+			pinned++
+		}
+	}
+	if pins != pinned {
+		wrong = append(wrong, fmt.Sprintf("%d pins for %d sessions", pins, pinned))
 	}
 	return wrong
 }
@@ -320,7 +314,7 @@ func nodesOf(names []string) []string {
 
 // pinCount adds the connection counts of all instances.
 func pinCount(ctx context.Context, client redis.UniversalClient) (int, error) {
-	counts, err := client.ZRangeWithScores(ctx, "bo:"+namespace+":{"+service+".0}:c", 0, -1).Result()
+	counts, err := client.ZRangeWithScores(ctx, serviceKey("c"), 0, -1).Result()
 	if err != nil {
 		return 0, err
 	}

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 const (
@@ -18,6 +21,8 @@ const (
 	pace = 20 * time.Millisecond
 	// dialTimeout bounds one attempt to connect, the first reply included.
 	dialTimeout = 15 * time.Second
+	// impatience is how long a client that wants to leave waits for answers.
+	impatience = time.Second
 )
 
 // session is one connection of a client: it numbers what it sends and checks the
@@ -34,6 +39,7 @@ type session struct {
 	broken   []string  // what no numbering explains
 	refused  string    // the code with which the first message was refused
 	paused   bool      // sends nothing new
+	leaving  bool      // sends nothing new, because the client is about to close
 	closed   bool
 	code     int // of the close frame; 1006 for a connection that broke
 
@@ -42,21 +48,39 @@ type session struct {
 }
 
 // message is what instances send: the number of the client's message that it
-// answers, 0 for none, and the instance's own number.
+// answers, 0 for none, and the instance's own number. Errors are the gateway's.
 type message struct {
 	Data struct {
-		N     int    `json:"n"`
-		S     int    `json:"s"`
-		Error string `json:"error"`
-		Code  string `json:"code"`
+		N int `json:"n"`
+		S int `json:"s"`
+		failure
 	} `json:"data"`
+}
+
+// failure is the data of an error.
+type failure struct {
+	Error string `json:"error"`
+	Code  string `json:"code"`
+	// RetryAfter is when the client may try again, in seconds.
+	RetryAfter float64 `json:"retry_after"`
+}
+
+// advised reports whether it is the one that a new socket gets while Redis is away.
+func (f failure) advised() bool { return f.Code == string(wire.CodeUnavailable) && f.RetryAfter > 0 }
+
+func dial(ctx context.Context, url string) (*websocket.Conn, error) {
+	ws, resp, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
+	if resp != nil {
+		_ = resp.Body.Close()
+	}
+	return ws, err
 }
 
 // openSession connects a client and starts its traffic.
 func openSession(ctx context.Context, url string) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	ws, _, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
+	ws, err := dial(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -93,25 +117,31 @@ func (s *session) write(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		s.mu.Lock()
-		paused := s.paused
-		s.mu.Unlock()
-		if paused {
-			continue
-		}
 		select {
 		case <-s.slots:
 		case <-ctx.Done():
 			return
 		}
-		s.mu.Lock()
-		s.sent++
-		n := s.sent
-		s.mu.Unlock()
+		n, ok := s.number()
+		if !ok {
+			s.slots <- struct{}{}
+			continue
+		}
 		if s.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"path":"/seq","id":"%d","data":{"n":%d}}`, n, n)) != nil {
 			return // the reader learns why
 		}
 	}
+}
+
+// number returns that of the next message; none while the session shall be silent.
+func (s *session) number() (n int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused || s.leaving {
+		return 0, false
+	}
+	s.sent++
+	return s.sent, true
 }
 
 func (s *session) read(ctx context.Context) {
@@ -137,7 +167,6 @@ func (s *session) take(b []byte) {
 	err := json.Unmarshal(b, &m)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.progress = time.Now()
 	switch {
 	case err != nil:
 		s.broken = append(s.broken, fmt.Sprintf("not an answer: %q", b))
@@ -146,12 +175,16 @@ func (s *session) take(b []byte) {
 		// The message was refused, and said so: it did not reach the instance, so the
 		// numbers after it would have a gap. The client starts anew.
 		s.refused = m.Data.Code
+		if !m.Data.advised() {
+			s.broken = append(s.broken, fmt.Sprintf("refused with %q", b))
+		}
 		_ = s.ws.Close()
 		return
 	case m.Data.Error != "":
 		s.broken = append(s.broken, m.Data.Code+": "+m.Data.Error)
 		return
 	}
+	s.progress = time.Now()
 	s.messages.take(m.Data.S)
 	if m.Data.N == 0 {
 		return
@@ -169,6 +202,43 @@ func (s *session) pause(on bool) {
 	defer s.mu.Unlock()
 	s.paused = on
 }
+
+// visit ends the session after a while as a client does that has what it wanted: with
+// a goodbye, when everything that it sent is answered, or when that takes too long.
+func (s *session) visit(ctx context.Context, stay time.Duration) {
+	if !s.wait(ctx, stay) {
+		return
+	}
+	for waited := time.Duration(0); !s.leave() || !s.settled() && waited < impatience; waited += pace {
+		if !s.wait(ctx, pace) {
+			return
+		}
+	}
+	goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = s.ws.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second)) // else the reader learns why
+}
+
+// leave stops the sending of new messages for good, unless it is paused just now.
+func (s *session) leave() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = s.leaving || !s.paused
+	return s.leaving
+}
+
+// wait waits for d; it reports false if the session or ctx ended before.
+func (s *session) wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-s.done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// pinned reports whether the session has a pin: it got an answer.
+func (s *session) pinned() bool { return !s.progressed().IsZero() }
 
 // settled reports whether everything that was sent has been answered, and all that
 // the instance sends for it has come.
@@ -194,6 +264,16 @@ type verdict struct {
 	code                        int
 }
 
+// explained reports whether one of the faults accounts for the end of the session.
+func (v verdict) explained(causes []Fault) bool {
+	return slices.ContainsFunc(causes, func(f Fault) bool {
+		if v.refused != "" {
+			return f.refuses && v.refused == string(wire.CodeUnavailable)
+		}
+		return slices.Contains(f.codes, v.code)
+	})
+}
+
 // verdict judges the session. For one that is open, everything that was sent must
 // have been answered: it is asked when all is calm.
 func (s *session) verdict() verdict {
@@ -203,7 +283,8 @@ func (s *session) verdict() verdict {
 		lost:       len(s.replies.missing) + len(s.messages.missing),
 		duplicated: s.replies.duplicated + s.messages.duplicated,
 		reordered:  s.replies.reordered + s.messages.reordered,
-		broken:     s.broken, refused: s.refused, closed: s.closed, code: s.code,
+		broken:     s.broken, refused: s.refused, code: s.code,
+		closed: s.closed && !(s.leaving && s.code == websocket.CloseNormalClosure),
 	}
 	if !s.closed {
 		v.lost += s.sent - s.replies.last + max(0, s.sent+s.sent/3-s.messages.last)

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -47,11 +46,17 @@ func (s *standalone) proxy(node string) *Proxy {
 
 func (s *standalone) client() redis.UniversalClient { return s.Client() }
 
+func (s *standalone) primaries(context.Context) ([]*redistest.Server, error) {
+	return []*redistest.Server{s.Server}, nil
+}
+
+func (s *standalone) owner(context.Context, string) (*redistest.Server, error) { return s.Server, nil }
+
 func (s *standalone) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.proxies {
 		p.Close()
 	}
-	return errors.Join(s.Server.Close())
+	return s.Server.Close()
 }

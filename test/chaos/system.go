@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/boreas-ws/boreas/internal/redistest"
 	"github.com/boreas-ws/boreas/test/cluster"
 )
 
@@ -22,6 +23,9 @@ type backend interface {
 	url(node string) (string, error)
 	// client sees the whole of it.
 	client() redis.UniversalClient
+	// primaries are the servers that take writes; owner is the one for a key.
+	primaries(ctx context.Context) ([]*redistest.Server, error)
+	owner(ctx context.Context, key string) (*redistest.Server, error)
 	io.Closer
 }
 
@@ -32,10 +36,12 @@ type system struct {
 	flags    []string // of instances
 
 	mu        sync.Mutex
-	gateways  []*cluster.Gateway // nil while down
-	instances []*cluster.Probe   // nil while down
-	seen      map[*cluster.Process]int
-	peak      int64 // bytes, of the process with the most resident memory so far
+	gateways  []*cluster.Gateway       // nil while down
+	instances []*cluster.Probe         // nil while down
+	read      map[*cluster.Process]int // lines of an instance that were read
+	closed    map[string]int           // the status with which an instance saw a socket end
+	wrong     []string                 // violations that instances reported, until they are asked for
+	peak      int64                    // bytes, of the process with the most resident memory so far
 	starts    int
 }
 
@@ -44,7 +50,7 @@ func startSystem(ctx context.Context, p cluster.Programs, b backend, gateways, i
 	s := &system{
 		programs: p, backend: b,
 		gateways: make([]*cluster.Gateway, gateways), instances: make([]*cluster.Probe, instances),
-		seen: map[*cluster.Process]int{},
+		read: map[*cluster.Process]int{}, closed: map[string]int{},
 	}
 	for i := range instances {
 		if err := s.startInstance(ctx, i); err != nil {
@@ -120,6 +126,7 @@ func (s *system) takeGateway(i int) *cluster.Gateway {
 func (s *system) takeInstance(i int) *cluster.Probe {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.listen()
 	p := s.instances[i]
 	s.instances[i] = nil
 	return p
@@ -170,24 +177,33 @@ func (s *system) urls() []string {
 	return list
 }
 
-// violations returns what instances reported since the last call.
-func (s *system) violations() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []string
+// listen reads what the instances have reported. mu is held.
+func (s *system) listen() {
 	for _, p := range s.instances {
 		if p == nil {
 			continue
 		}
 		lines := p.Events()
-		for _, e := range cluster.ParseEvents(lines[s.seen[p.Process]:]) {
-			if e.Event == "violation" {
-				list = append(list, e.Instance+": "+e.Reason)
+		for _, e := range cluster.ParseEvents(lines[s.read[p.Process]:]) {
+			switch e.Event {
+			case "violation":
+				s.wrong = append(s.wrong, e.Instance+": "+e.Reason)
+			case "close":
+				s.closed[e.Socket] = e.Status
 			}
 		}
-		s.seen[p.Process] = len(lines)
+		s.read[p.Process] = len(lines)
 	}
-	return list
+}
+
+// violations returns what instances reported since the last call.
+func (s *system) violations() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listen()
+	wrong := s.wrong
+	s.wrong = nil
+	return wrong
 }
 
 // closedWith returns the status with which an instance saw a socket end; 0 if it has
@@ -195,17 +211,8 @@ func (s *system) violations() []string {
 func (s *system) closedWith(socket string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.instances {
-		if p == nil {
-			continue
-		}
-		for _, e := range p.Seen() {
-			if e.Event == "close" && e.Socket == socket {
-				return e.Status
-			}
-		}
-	}
-	return 0
+	s.listen()
+	return s.closed[socket]
 }
 
 // peakMemory returns the largest resident memory of a node so far, in bytes.

@@ -32,6 +32,15 @@ func (s *sentinelBackend) url(string) (string, error) { return s.URL(), nil }
 
 func (s *sentinelBackend) client() redis.UniversalClient { return s.all }
 
+func (s *sentinelBackend) primaries(ctx context.Context) ([]*redistest.Server, error) {
+	master, err := s.Master(ctx)
+	return []*redistest.Server{master}, err
+}
+
+func (s *sentinelBackend) owner(ctx context.Context, _ string) (*redistest.Server, error) {
+	return s.Master(ctx)
+}
+
 func (s *sentinelBackend) Close() error { return errors.Join(s.all.Close(), s.Sentinel.Close()) }
 
 // mend starts again what an earlier fault killed, and waits until all is well.
@@ -60,6 +69,14 @@ func startCluster(ctx context.Context) (*clusterBackend, error) {
 func (c *clusterBackend) url(string) (string, error) { return c.URL(), nil }
 
 func (c *clusterBackend) client() redis.UniversalClient { return c.all }
+
+func (c *clusterBackend) primaries(ctx context.Context) ([]*redistest.Server, error) {
+	return c.Masters(ctx)
+}
+
+func (c *clusterBackend) owner(ctx context.Context, key string) (*redistest.Server, error) {
+	return c.Owner(ctx, key)
+}
 
 func (c *clusterBackend) Close() error { return errors.Join(c.all.Close(), c.Cluster.Close()) }
 

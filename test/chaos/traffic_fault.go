@@ -10,17 +10,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/boreas-ws/boreas/test/cluster"
 )
 
 // trafficFaults lose, repeat and delay single datagrams and calls.
 func trafficFaults() []Fault {
 	return []Fault{
 		{Number: 31, Name: "a node's connections to Redis break, with what is on its way", Backend: Standalone, inject: loseTraffic},
-		{Number: 32, Name: "every datagram twice", Backend: Standalone, inject: repeatDatagrams},
-		{Number: 33, Name: "pins of a killed gateway arrive after its lease", Backend: Standalone,
+		{Number: 32, Name: "every datagram twice", Backend: Standalone, anywhere: true, inject: repeatDatagrams},
+		{Number: 33, Name: "pins of a killed gateway arrive after its lease", Backend: Standalone, anywhere: true,
 			codes: []int{killed}, node: true, inject: latePins},
 	}
 }
@@ -39,16 +42,36 @@ func loseTraffic(ctx context.Context, e *experiment) error {
 
 // repeatDatagrams publishes what the nodes publish once more.
 func repeatDatagrams(ctx context.Context, e *experiment) error {
-	client := e.redis().Client()
-	sub := client.PSubscribe(ctx, "bo:"+namespace+":ch:{*}")
-	defer func() { _ = sub.Close() }()
-	if _, err := sub.Receive(ctx); err != nil {
-		return fmt.Errorf("subscribe to the nodes' channels: %w", err)
+	ctx, cancel := context.WithCancel(ctx)
+	var taps sync.WaitGroup
+	defer taps.Wait()
+	defer cancel()
+	messages := make(chan *redis.Message)
+	subscribe, publish := e.backend.client().Subscribe, e.backend.client().Publish
+	if _, sharded := e.backend.(*clusterBackend); sharded {
+		subscribe, publish = e.backend.client().SSubscribe, e.backend.client().SPublish
+	}
+	for _, p := range e.processes() {
+		// A channel at a time, because a cluster has each on a server of its own.
+		sub := subscribe(ctx, channelOf(p.Name))
+		taps.Go(func() {
+			defer func() { _ = sub.Close() }()
+			defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
+			for {
+				m, err := sub.ReceiveMessage(ctx)
+				if err != nil {
+					return
+				}
+				select {
+				case messages <- m:
+				case <-ctx.Done():
+				}
+			}
+		})
 	}
 	repeated := 0
 	ours := map[string]struct{}{} // repetitions that have not come back
-	messages, end := sub.Channel(), time.After(3*time.Second)
-	for {
+	for end := time.After(3 * time.Second); ; {
 		select {
 		case m := <-messages:
 			if _, ok := ours[m.Payload]; ok {
@@ -56,7 +79,7 @@ func repeatDatagrams(ctx context.Context, e *experiment) error {
 				continue
 			}
 			ours[m.Payload] = struct{}{}
-			if err := client.Publish(ctx, m.Channel, m.Payload).Err(); err != nil {
+			if err := publish(ctx, m.Channel, m.Payload).Err(); err != nil {
 				return fmt.Errorf("repeat a datagram: %w", err)
 			}
 			repeated++
@@ -77,7 +100,7 @@ func repeatDatagrams(ctx context.Context, e *experiment) error {
 func latePins(ctx context.Context, e *experiment) error {
 	i := e.rand.IntN(len(e.gateways))
 	g := e.gateways[i]
-	calls, err := e.recordPins(ctx, g.Name, func() error { return e.pinOne(ctx, g.URL()) })
+	late, err := e.recordPin(ctx, g)
 	if err != nil {
 		return err
 	}
@@ -87,34 +110,15 @@ func latePins(ctx context.Context, e *experiment) error {
 	if err := e.startGateway(ctx, i); err != nil {
 		return err
 	}
-	client := e.redis().Client()
-	for _, c := range calls {
-		gone := until(ctx, patience, func() bool {
-			n, err := client.Exists(ctx, c.pins).Result()
-			return err == nil && n == 0 && client.ZScore(ctx, c.leases, c.member).Err() != nil
-		})
-		if !gone {
-			return nil // the oracle of the counts says so
-		}
-		if err := e.do(ctx, c.args...); err != nil {
-			return err
-		}
+	client := e.backend.client()
+	gone := until(ctx, patience, func() bool {
+		n, err := client.Exists(ctx, late.pins).Result()
+		return err == nil && n == 0 && errors.Is(client.ZScore(ctx, late.leases, late.member).Err(), redis.Nil)
+	})
+	if !gone {
+		return nil // the oracle of the counts says so
 	}
-	return nil
-}
-
-// pinOne has a client come and send its first message.
-func (e *experiment) pinOne(ctx context.Context, url string) error {
-	ws, _, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ws.Close() }()
-	if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"path":"/count","id":"1"}`)); err != nil {
-		return err
-	}
-	_, _, err = ws.ReadMessage()
-	return err
+	return client.Do(ctx, late.args...).Err()
 }
 
 // pinCall is a run of the script pins.lua.
@@ -123,34 +127,40 @@ type pinCall struct {
 	leases, pins, member string
 }
 
-// recordPins returns the calls with which a gateway pins sockets while f runs.
-func (e *experiment) recordPins(ctx context.Context, gateway string, f func() error) ([]pinCall, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", e.redis().Addr())
+// recordPin has a client come to a gateway, and returns the call that pins it.
+func (e *experiment) recordPin(ctx context.Context, gateway *cluster.Gateway) (pinCall, error) {
+	owner, err := e.backend.owner(ctx, serviceKey(""))
 	if err != nil {
-		return nil, err
+		return pinCall{}, err
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", owner.Addr())
+	if err != nil {
+		return pinCall{}, err
 	}
 	defer func() { _ = conn.Close() }()
 	if _, err := io.WriteString(conn, "MONITOR\r\n"); err != nil {
-		return nil, err
+		return pinCall{}, err
 	}
 	monitor := bufio.NewScanner(conn)
 	monitor.Buffer(nil, 64<<20) // datagrams pass, too
 	if !monitor.Scan() || monitor.Text() != "+OK" {
-		return nil, fmt.Errorf("MONITOR: %q, %w", monitor.Text(), monitor.Err())
+		return pinCall{}, fmt.Errorf("MONITOR: %q, %w", monitor.Text(), monitor.Err())
 	}
-	if err := f(); err != nil {
-		return nil, err
+	g, err := e.guest(ctx, gateway.URL())
+	if err != nil {
+		return pinCall{}, err
 	}
+	defer func() { _ = g.Close() }()
 	if err := conn.SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return nil, err
+		return pinCall{}, err
 	}
 	for monitor.Scan() {
-		if c, ok := parsePinCall(monitor.Text(), gateway); ok {
-			return []pinCall{c}, nil
+		if c, ok := parsePinCall(monitor.Text(), gateway.Name); ok {
+			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("gateway %s did not pin: %w", gateway, monitor.Err())
+	return pinCall{}, fmt.Errorf("gateway %s did not pin: %w", gateway.Name, monitor.Err())
 }
 
 // parsePinCall reads a line of MONITOR.
