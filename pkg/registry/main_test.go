@@ -51,6 +51,42 @@ func miniServer(tb testing.TB) *redis.Client {
 	return connect(tb, "redis://"+miniredis.RunT(tb).Addr())
 }
 
+func sentinelClient(tb testing.TB) redis.UniversalClient {
+	s := redistest.StartSentinel(tb, redistest.Config{})
+	return closing(tb, redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: redistest.MasterName, SentinelAddrs: addrs(s.Sentinels), MaxRetries: -1, ContextTimeoutEnabled: true,
+	}))
+}
+
+func clusterClient(tb testing.TB) redis.UniversalClient {
+	c := redistest.StartCluster(tb, redistest.Config{})
+	return closing(tb, redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: addrs(c.Servers), MaxRetries: -1, ContextTimeoutEnabled: true,
+	}))
+}
+
+func addrs(servers []*redistest.Server) []string {
+	list := make([]string, len(servers))
+	for i, s := range servers {
+		list[i] = s.Addr()
+	}
+	return list
+}
+
+func closing(tb testing.TB, client redis.UniversalClient) redis.UniversalClient {
+	tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// flushAll empties all servers.
+func flushAll(client redis.UniversalClient) error {
+	ctx := context.Background()
+	if c, ok := client.(*redis.ClusterClient); ok {
+		return c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() })
+	}
+	return client.FlushAll(ctx).Err()
+}
+
 // connect makes a client as the bus does: it never repeats by itself and obeys
 // deadlines.
 func connect(tb testing.TB, url string) *redis.Client {

@@ -19,32 +19,36 @@ import (
 // the other, so that each can be checked: after every script the invariants hold,
 // every pin goes where it should, and in the end memory equals Redis.
 func TestScripts(t *testing.T) {
-	servers(t, func(t *testing.T, client *redis.Client) {
-		histories(t, 40, func(t *rapid.T) {
-			m := newModel(t, client)
-			t.Repeat(map[string]func(*rapid.T){
-				"":                  func(t *rapid.T) { mustHold(t, client, m.namespace) },
-				"announce":          m.announce,
-				"withdraw":          m.withdraw,
-				"start instance":    m.startInstance,
-				"start gateway":     m.startGateway,
-				"pin":               m.pin,
-				"pin again":         m.pin,
-				"unpin":             m.unpin,
-				"repin":             m.repin,
-				"many":              m.many,
-				"beat":              m.beat,
-				"die":               m.die,
-				"reap the living":   m.reapLiving,
-				"leave":             m.leave,
-				"lose an answer":    m.loseAnswer,
-				"late duplicate":    m.lateDuplicate,
-				"lose the last pin": m.loseTail,
-				"FLUSHALL":          m.flushAll,
-				"SCRIPT FLUSH":      func(*rapid.T) { client.ScriptFlush(context.Background()) },
-			})
-			m.settle(t)
+	servers(t, func(t *testing.T, client *redis.Client) { runModel(t, 40, client) })
+	t.Run("sentinel", func(t *testing.T) { runModel(t, 5, sentinelClient(t)) })
+	t.Run("cluster", func(t *testing.T) { runModel(t, 5, clusterClient(t)) })
+}
+
+func runModel(t *testing.T, n int, client redis.UniversalClient) {
+	histories(t, n, func(t *rapid.T) {
+		m := newModel(t, client)
+		t.Repeat(map[string]func(*rapid.T){
+			"":                  func(t *rapid.T) { mustHold(t, client, m.namespace) },
+			"announce":          m.announce,
+			"withdraw":          m.withdraw,
+			"start instance":    m.startInstance,
+			"start gateway":     m.startGateway,
+			"pin":               m.pin,
+			"pin again":         m.pin,
+			"unpin":             m.unpin,
+			"repin":             m.repin,
+			"many":              m.many,
+			"beat":              m.beat,
+			"die":               m.die,
+			"reap the living":   m.reapLiving,
+			"leave":             m.leave,
+			"lose an answer":    m.loseAnswer,
+			"late duplicate":    m.lateDuplicate,
+			"lose the last pin": m.loseTail,
+			"FLUSHALL":          m.flushAll,
+			"SCRIPT FLUSH":      func(*rapid.T) { client.ScriptFlush(context.Background()) },
 		})
+		m.settle(t)
 	})
 }
 
@@ -52,7 +56,7 @@ const modelService = "chat"
 
 // model is a cluster whose nodes do only what the test tells them to.
 type model struct {
-	client    *redis.Client
+	client    redis.UniversalClient
 	namespace string
 	keys      serviceKeys
 	instances []*instanceNode
@@ -69,8 +73,8 @@ type instanceNode struct {
 // modelTTL is long: leases expire when the test says so.
 const modelTTL = time.Hour
 
-func newModel(t *rapid.T, client *redis.Client) *model {
-	if err := client.FlushAll(context.Background()).Err(); err != nil {
+func newModel(t *rapid.T, client redis.UniversalClient) *model {
+	if err := flushAll(client); err != nil {
 		t.Fatal(err)
 	}
 	namespace := freshNamespace()
@@ -445,7 +449,11 @@ func (m *model) loseTail(t *rapid.T) {
 	}
 }
 
-func (m *model) flushAll(*rapid.T) { m.client.FlushAll(context.Background()) }
+func (m *model) flushAll(t *rapid.T) {
+	if err := flushAll(m.client); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // settle reaps those that died for ever, lets everybody else beat twice (the first
 // beat may find out, the second must find everything right), and compares.
