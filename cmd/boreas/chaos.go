@@ -45,10 +45,10 @@ func (c *chaosCmd) Run(p *process) error {
 		Seed:     c.Seed, Faults: c.Faults, Rounds: c.Rounds, Mixed: c.Duration, Backends: c.Backends,
 		Sessions: c.Sessions, Logger: p.logger,
 	})
-	if err != nil {
-		return err
+	if report != nil { // also what there is of a run that failed
+		err = errors.Join(err, report.WriteTable(p.stdout))
 	}
-	if err := report.WriteTable(p.stdout); err != nil {
+	if err != nil {
 		return err
 	}
 	if c.Docs != "" {

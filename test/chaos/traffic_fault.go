@@ -59,8 +59,12 @@ func repeatDatagrams(ctx context.Context, e *experiment) error {
 			defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
 			for {
 				m, err := sub.ReceiveMessage(ctx)
-				if err != nil {
+				if ctx.Err() != nil {
 					return
+				}
+				if err != nil {
+					pause(ctx, 10*time.Millisecond) // the fault before took the connection with it
+					continue
 				}
 				select {
 				case messages <- m:
@@ -78,11 +82,10 @@ func repeatDatagrams(ctx context.Context, e *experiment) error {
 				delete(ours, m.Payload)
 				continue
 			}
-			ours[m.Payload] = struct{}{}
-			if err := publish(ctx, m.Channel, m.Payload).Err(); err != nil {
-				return fmt.Errorf("repeat a datagram: %w", err)
+			if publish(ctx, m.Channel, m.Payload).Err() == nil {
+				ours[m.Payload] = struct{}{}
+				repeated++
 			}
-			repeated++
 		case <-end:
 			if repeated == 0 {
 				return errors.New("no datagram came to be repeated")
@@ -118,7 +121,10 @@ func latePins(ctx context.Context, e *experiment) error {
 	if !gone {
 		return nil // the oracle of the counts says so
 	}
-	return client.Do(ctx, late.args...).Err()
+	if !until(ctx, dialTimeout, func() bool { err = client.Do(ctx, late.args...).Err(); return err == nil }) {
+		return fmt.Errorf("repeat a call of %s: %w", g.Name, err)
+	}
+	return nil
 }
 
 // pinCall is a run of the script pins.lua.
