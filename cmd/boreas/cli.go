@@ -35,6 +35,7 @@ type cli struct {
 	Config        configCmd        `cmd:"" help:"Print the settings that the gateway command would run with, and where each comes from."`
 	Chaos         chaosCmd         `cmd:"" help:"Break Redis, nodes and networks under load, and check that nothing is lost, doubled or reordered."`
 	ChaosInstance chaosInstanceCmd `cmd:"" hidden:""`
+	Dashboard     dashboardCmd     `cmd:"" help:"Print dashboards of the metrics."`
 	Version       versionCmd       `cmd:"" help:"Print the version of this program."`
 }
 
