@@ -25,14 +25,16 @@ import (
 // gatewayFlags are the settings of a gateway; config prints them. The limits are
 // those of gateway.Config, and so are their defaults.
 type gatewayFlags struct {
-	Listen         string `default:":8080" help:"Where clients connect, as HOST:PORT."`
-	Path           string `default:"/ws" help:"URL path of the WebSocket endpoint."`
-	Name           string `default:"public" help:"Name of the gateway, shared by its replicas. Services announce their routes to names."`
-	Redis          string `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// URL."`
-	Namespace      string `default:"boreas" help:"Tells systems apart that share a Redis."`
-	NodeID         string `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
-	InternalListen string `default:"127.0.0.1:9090" help:"Where /livez, /readyz, /metrics and /debug/pprof are served. Keep clients away from it."`
-	InternalKey    string `secret:"" placeholder:"KEY" help:"Bearer token, of 16 bytes or more, that the internal listener wants for all but /livez and /readyz. Required unless that listener is on loopback."`
+	Listen          string `default:":8080" help:"Where clients connect, as HOST:PORT."`
+	Path            string `default:"/ws" help:"URL path of the WebSocket endpoint."`
+	Name            string `default:"public" help:"Name of the gateway, shared by its replicas. Services announce their routes to names."`
+	Redis           string `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// URL."`
+	Namespace       string `default:"boreas" help:"Tells systems apart that share a Redis."`
+	NodeID          string `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
+	BackplaneKey    string `secret:"" placeholder:"KEY" help:"Key, of 16 bytes or more and the same on all nodes, that signs what nodes send to each other."`
+	BackplaneKeyOld string `secret:"" placeholder:"KEY" help:"Key that is accepted from other nodes beside it, while keys are being replaced."`
+	InternalListen  string `default:"127.0.0.1:9090" help:"Where /livez, /readyz, /metrics and /debug/pprof are served. Keep clients away from it."`
+	InternalKey     string `secret:"" placeholder:"KEY" help:"Bearer token, of 16 bytes or more, that the internal listener wants for all but /livez and /readyz. Required unless that listener is on loopback."`
 
 	AllowedOrigins  []string       `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host, such as https://app.example.com or https://*.example.com. A single * allows all."`
 	TrustedProxies  []netip.Prefix `placeholder:"CIDR,..." help:"Addresses of proxies that are believed about whom they forward for, such as 10.0.0.0/8."`
@@ -159,6 +161,8 @@ func (c *gatewayCmd) Run(p *process) error {
 	bp, err := backplane.Open(p.ctx, c.Redis, backplane.Config{
 		Namespace: c.Namespace,
 		NodeID:    wire.NodeID(c.NodeID),
+		Key:       []byte(c.BackplaneKey),
+		OldKey:    []byte(c.BackplaneKeyOld),
 		Logger:    p.logger,
 		Hooks:     m.Backplane(),
 	})

@@ -89,6 +89,7 @@ func newBackplane(ctx context.Context, url string, cfg Config) (*Backplane, erro
 
 	mesh := cfg.Link
 	mesh.Self, mesh.Bus, mesh.Handler, mesh.Logger, mesh.Hooks = b.self, b.bus, b.demux, b.log, cfg.Hooks.Link
+	mesh.Key, mesh.OldKey = cfg.Key, cfg.OldKey
 	if b.mesh, err = link.NewMesh(mesh); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,11 @@ type Config struct {
 	// Hooks are told what happens; see [Hooks]. Default: none.
 	Hooks Hooks
 
+	// Key signs what nodes send to each other, so that who can only publish to Redis
+	// cannot pretend to be one: the same on all nodes, at least 16 bytes. OldKey is
+	// accepted beside it. See [link.Config]. Default: none, nothing is signed.
+	Key, OldKey []byte
+
 	// Bus, Link and Registry tune the layers below. What identifies them (topology,
 	// client, node, namespace, LeaseTTL, logger, hooks) is set by Open.
 	Bus      redisbus.Config

@@ -38,6 +38,13 @@ type Config struct {
 	// Hooks are told what happens; see [Hooks]. Default: none.
 	Hooks Hooks
 
+	// Key signs the datagrams: those of nodes without the key are rejected. The same
+	// on all nodes, at least 16 bytes. Default: none, nothing is signed.
+	Key []byte
+	// OldKey is accepted from peers beside Key, while keys are being replaced.
+	// Default: none.
+	OldKey []byte
+
 	// WindowFrames is the most frames that wait for their acknowledgement per
 	// link and direction before Send blocks. Default 4096.
 	WindowFrames int
@@ -113,6 +120,9 @@ func (c Config) validate() error {
 	check(c.Self.Epoch != 0, "Self.Epoch: is zero; use wire.NewEpoch")
 	check(c.Bus != nil, "Bus: is missing")
 	check(c.Handler != nil, "Handler: is missing")
+	check(len(c.Key) == 0 || len(c.Key) >= minKey, "Key: %d bytes; must be at least %d", len(c.Key), minKey)
+	check(len(c.OldKey) == 0 || len(c.OldKey) >= minKey, "OldKey: %d bytes; must be at least %d", len(c.OldKey), minKey)
+	check(len(c.OldKey) == 0 || len(c.Key) > 0, "OldKey: is set, and Key is not")
 	check(c.WindowFrames > 0, "WindowFrames: %d; must be positive", c.WindowFrames)
 	check(c.WindowBytes >= 4096, "WindowBytes: %d; must be at least 4096", c.WindowBytes)
 	check(c.ControlBytes > 0, "ControlBytes: %d; must be positive", c.ControlBytes)

@@ -27,6 +27,7 @@ import (
 //	count     frames in the batch
 //	first     number of the first one; absent if count is 0
 //	body      the frames, see batch.go
+//	tag       16 bytes, if Config.Key is set, see sign.go
 //
 // A datagram without frames is an acknowledgement, or with flagSync a question,
 // which is answered at once.
@@ -35,7 +36,7 @@ const (
 	flagSync        = 1
 
 	maxSpans  = 16
-	maxHeader = 512 // more than the parts before the body take
+	maxHeader = 512 // more than the parts beside the body take
 	maxNumber = 1 << 62
 )
 

@@ -53,6 +53,7 @@ type Rejection string
 // The reasons to reject a datagram.
 const (
 	RejectMalformed     Rejection = "malformed"      // not a datagram of this version
+	RejectForged        Rejection = "forged"         // not signed with a key of this node
 	RejectOwn           Rejection = "own"            // sent under this node's own name
 	RejectOtherEpoch    Rejection = "other_epoch"    // addressed to another incarnation of this node
 	RejectOldEpoch      Rejection = "old_epoch"      // from an incarnation that was replaced

@@ -13,6 +13,14 @@ type inbox Mesh
 // Datagram sorts out which link a datagram belongs to.
 func (in *inbox) Datagram(b []byte) {
 	m := (*Mesh)(in)
+	if m.signer != nil {
+		var ok bool
+		if b, ok = m.signer.verify(b, m.cfg.Self.Node); !ok {
+			m.reject(RejectForged)
+			m.warnForged()
+			return
+		}
+	}
 	body, err := open(b, &m.in)
 	if err != nil {
 		m.reject(RejectMalformed)
@@ -82,6 +90,13 @@ func (l *Link) supersede() {
 	l.reset(CauseSuperseded, l.gen, l.mesh.now())
 	l.mu.Unlock()
 	l.recvMu.Unlock()
+}
+
+func (m *Mesh) warnForged() {
+	if !m.warnedForged.Swap(true) {
+		m.cfg.Logger.Error("a datagram is not signed with a key of this node; if this is no attack, nodes have different backplane keys",
+			slog.String("self", m.cfg.Self.String()))
+	}
 }
 
 func (m *Mesh) warnNamesake(e wire.Epoch) {

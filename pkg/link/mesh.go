@@ -20,17 +20,19 @@ type Mesh struct {
 	cfg        Config
 	limits     limits
 	maxFrame   int
+	signer     *signer // nil: datagrams are not signed
 	now        func() time.Time
 	self       *Link         // the loopback
 	loopWake   chan struct{} // capacity 1
 	subscribed chan struct{}
 	done       chan struct{} // closed when Run ended
 
-	started atomic.Bool
-	warned  atomic.Bool // that another process has this node's id
-	timers  timers
-	waiters sync.Pool // of *waiter
-	in      header    // owned by the bus's receive goroutine
+	started      atomic.Bool
+	warnedForged atomic.Bool
+	warned       atomic.Bool // that another process has this node's id
+	timers       timers
+	waiters      sync.Pool // of *waiter
+	in           header    // owned by the bus's receive goroutine
 
 	mu     sync.RWMutex // taken before Link.mu
 	closed bool
@@ -54,6 +56,7 @@ func NewMesh(cfg Config) (*Mesh, error) {
 			maxBody: min(cfg.MaxBatchBytes, datagram) - maxHeader,
 			minRTO:  cfg.MinRTO, maxRTO: cfg.MaxRTO, probeInterval: cfg.ProbeInterval,
 		},
+		signer:     newSigner(cfg.Key, cfg.OldKey),
 		now:        time.Now,
 		loopWake:   make(chan struct{}, 1),
 		subscribed: make(chan struct{}),

@@ -21,6 +21,7 @@ func (o *outlet) Next(buf []byte) (out []byte, more bool) {
 		return buf, false
 	}
 	l.num++
+	start := len(buf)
 	b, again := l.snd.next(l.num, now)
 
 	var spans [maxSpans]span
@@ -51,6 +52,9 @@ func (o *outlet) Next(buf []byte) (out []byte, more bool) {
 		if l.rttNum == 0 {
 			l.rttNum, l.rttAt = l.num, now
 		}
+	}
+	if s := l.mesh.signer; s != nil {
+		buf = s.sign(buf, start, l.peer.Node)
 	}
 	l.scheduled = l.sendable()
 	return buf, l.scheduled
