@@ -31,6 +31,7 @@ type cli struct {
 
 	Dev           devCmd           `cmd:"" help:"Run a whole system on this machine: gateways, chat service, a page to try it."`
 	Gateway       gatewayCmd       `cmd:"" help:"Run a gateway: accept WebSocket clients and route their messages to services."`
+	Ticket        ticketCmd        `cmd:"" help:"Print a one-shot ticket with which a client can connect as a user."`
 	Healthcheck   healthcheckCmd   `cmd:"" help:"Ask a gateway on this machine whether it is ready; exit status 0 says yes."`
 	Config        configCmd        `cmd:"" help:"Print the settings that the gateway command would run with, and where each comes from."`
 	Chaos         chaosCmd         `cmd:"" help:"Break Redis, nodes and networks under load, and check that nothing is lost, doubled or reordered."`
@@ -76,6 +77,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		kong.ValueFormatter(helpWithVariable),
 		kong.Resolvers(settings),
 		gatewayDefaults,
+		authDefaults,
 		kong.Bind(settings),
 	)
 	if err != nil {

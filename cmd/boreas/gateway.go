@@ -65,6 +65,7 @@ type gatewayFlags struct {
 	DrainWindow time.Duration `default:"${drain_window}" help:"After SIGTERM, time over which the closing of sockets is spread; negative for at once."`
 	StopTimeout time.Duration `default:"25s" help:"After SIGTERM, time after which sockets that are left are closed at once; the process ends a few seconds later."`
 
+	authFlags    `embed:""`
 	metricsFlags `embed:""`
 }
 
@@ -115,6 +116,9 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 		CloseTimeout:        f.CloseTimeout,
 		HandbackTimeout:     f.HandbackTimeout,
 		DrainWindow:         f.DrainWindow,
+		AuthTimeout:         f.AuthTimeout,
+		ExpiryWarning:       f.AuthExpiryWarning,
+		ExpiryGrace:         f.AuthExpiryGrace,
 		Logger:              logger,
 	}
 }
@@ -151,9 +155,14 @@ func (c *gatewayCmd) Run(p *process) error {
 	if err := checkInternalKey(c.InternalKey, private.Addr()); err != nil {
 		return usageError{err}
 	}
+	who, err := c.openAuth(p.ctx, p.logger)
+	if err != nil {
+		return usageError{err}
+	}
+	defer who.close()
 	probes := &readiness{}
 	m := metrics.New()
-	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, c.mounts(m)...), p.logger)
+	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, append(c.mounts(m), who.mounts(c.InternalKey, p.logger)...)...), p.logger)
 	go serveInternal(internal, private, p.logger)
 	defer internal.Close()
 
@@ -174,6 +183,7 @@ func (c *gatewayCmd) Run(p *process) error {
 	}
 	config := c.config(p.logger)
 	config.Hooks = m.Gateway(c.Name)
+	config.Authenticator = who.authenticator
 	gw, err := gateway.New(c.Name, bp, config)
 	if err != nil {
 		return errors.Join(usageError{err}, closeBackplane(bp))
