@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,9 @@ type Backplane struct {
 	demux    *demux
 
 	lastStream atomic.Uint64
+
+	attaching sync.Mutex
+	attached  map[any]any // guarded by attaching
 
 	opened func(*Backplane) // Hooks.Opened
 	closed func()           // Hooks.Closed

@@ -75,6 +75,8 @@ type demux struct {
 	mu       sync.RWMutex // guards what follows
 	peers    map[wire.Incarnation]*peer
 	services map[string]*acceptor
+	nodes    map[wire.Kind]NodeHandler // of frames that belong to no stream
+	resets   []func(wire.Incarnation, link.Reset)
 }
 
 var _ link.Handler = (*demux)(nil)
@@ -89,6 +91,7 @@ func newDemux(dropped func(Drop)) *demux {
 		dropped:  dropped,
 		peers:    map[wire.Incarnation]*peer{},
 		services: map[string]*acceptor{},
+		nodes:    map[wire.Kind]NodeHandler{},
 	}
 }
 
@@ -116,6 +119,10 @@ func (d *demux) Frame(from wire.Incarnation, frame []byte) {
 		d.dropped(DropMalformed)
 		return
 	}
+	if h.Kind >= wire.KindPush {
+		d.node(from, h, body)
+		return
+	}
 	p := d.peer(from)
 	if h.Kind == wire.KindOpen {
 		d.open(p, h.Stream, body)
@@ -132,9 +139,9 @@ func (d *demux) Frame(from wire.Incarnation, frame []byte) {
 // travels reports whether a kind goes in the direction of its frame.
 func travels(h wire.Header) bool {
 	switch h.Kind {
-	case wire.KindData, wire.KindCredit, wire.KindClose:
+	case wire.KindData, wire.KindCredit, wire.KindClose, wire.KindCommand:
 		return true
-	case wire.KindOpen, wire.KindIdentity:
+	case wire.KindOpen, wire.KindIdentity, wire.KindPush, wire.KindRequest:
 		return !h.FromAcceptor
 	default:
 		return h.FromAcceptor
@@ -180,7 +187,11 @@ func (d *demux) Reset(inc wire.Incarnation, r link.Reset) {
 	d.mu.Lock()
 	p := d.peers[inc]
 	delete(d.peers, inc) // made again when needed
+	resets := d.resets
 	d.mu.Unlock()
+	for _, f := range resets {
+		f(inc, r)
+	}
 	if p == nil {
 		return
 	}

@@ -102,6 +102,16 @@ func (s *Stream) SendClosed() error { return s.control(s.head(nil, wire.KindClos
 // SendRelease asks the opener to hand the socket to another instance.
 func (s *Stream) SendRelease() error { return s.control(s.head(nil, wire.KindRelease)) }
 
+// SendCommand asks the socket's gateway for something (acceptor); see [wire.Command].
+func (s *Stream) SendCommand(c wire.Command) error {
+	return s.control(c.Append(s.head(nil, wire.KindCommand)))
+}
+
+// SendCommandResult answers a command (opener).
+func (s *Stream) SendCommandResult(r wire.CommandResult) error {
+	return s.control(r.Append(s.head(nil, wire.KindCommand)))
+}
+
 // SendRefuse tells the opener that the stream is not accepted.
 func (s *Stream) SendRefuse(r wire.Refuse) error {
 	return s.control(r.Append(s.head(nil, wire.KindRefuse)))

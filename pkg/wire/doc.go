@@ -15,6 +15,10 @@
 //	acceptor -> opener   (Data | Credit | Close | Release)* Closed
 //	acceptor -> opener   Refuse, in place of everything else
 //
+// Commands travel among the Data of the acceptor, their results among that of the
+// opener. Push, PushResult, Request and Response belong to no stream: the stream id
+// of their header is a number of their own.
+//
 // A Close that lets the acceptor finish may be followed by Credit for its replies,
 // and by a second Close that no longer lets it.
 //

@@ -21,7 +21,13 @@ const (
 	// KindIdentity tells who the client is from now on, opener -> acceptor.
 	KindIdentity Kind = 8
 
-	lastKind = KindIdentity
+	KindCommand    Kind = 9  // acceptor -> opener: a handler's wish about the socket; opener -> acceptor: its result
+	KindPush       Kind = 10 // node -> gateway's node: a message for its sockets; the stream id numbers it
+	KindPushResult Kind = 11 // the answer to a Push
+	KindRequest    Kind = 12 // node -> node: a question; the stream id numbers it
+	KindResponse   Kind = 13 // the answer to a Request
+
+	lastKind = KindResponse
 )
 
 // FromAcceptor is set in the kind byte of frames that travel from the acceptor
