@@ -18,7 +18,30 @@ const routesEvent = "@routes"
 
 // service names the keys of one service.
 func (k keyspace) service(name string) serviceKeys {
-	t := string(k) + "{" + name + ".0}:"
+	if name == gatewaysEntry {
+		return k.gateways()
+	}
+	return slotKeys(string(k) + "{" + name + ".0}:")
+}
+
+// gateways names the keys of the table of gateways, which has the form of a service:
+// instances are the nodes with the names of their gateways, and in place of pins
+// there is an index of the audiences that a gateway has an entry for.
+func (k keyspace) gateways() serviceKeys { return slotKeys(string(k) + "{gateways}:") }
+
+// audience names the keys of one audience.
+func (k keyspace) audience(a Audience) audienceKeys {
+	t := string(k) + "{" + string(a) + "}"
+	return audienceKeys{hosts: t, watchers: t + ":w"}
+}
+
+// audienceKeys are the keys of one audience.
+type audienceKeys struct {
+	hosts    string // HASH generation of a gateway -> "<members> <since> <events>"
+	watchers string // ZSET node -> Redis TIME in ms until when it uses what it read; expires with the last
+}
+
+func slotKeys(t string) serviceKeys {
 	return serviceKeys{
 		instances: t + "i",
 		counts:    t + "c",

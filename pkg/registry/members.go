@@ -157,6 +157,7 @@ func (r *Registry) JoinGateway(ctx context.Context, name string) error {
 		return fmt.Errorf("join as gateway %q: %w", name, err)
 	}
 	r.setPinning(true)
+	r.startRoster()
 	return nil
 }
 
@@ -186,9 +187,14 @@ func (r *Registry) LeaveGateway(ctx context.Context, name string) error {
 	}
 	r.dropName(name)
 	leave := r.announceGateway
-	if len(r.names) == 0 {
+	if len(r.names) > 0 {
+		r.startRoster()
+	} else {
 		leave = func(ctx context.Context) error { return r.withdrawRoutes(ctx, gatewaysEntry) }
 		if err := r.leaveLanes(ctx); err != nil {
+			return fmt.Errorf("leave as gateway %q: %w", name, err)
+		}
+		if err := r.endRoster(ctx); err != nil {
 			return fmt.Errorf("leave as gateway %q: %w", name, err)
 		}
 	}

@@ -22,6 +22,9 @@ func (r *Registry) reap(ctx context.Context, service, name string, leaves bool) 
 	if mutantReap && !leaves {
 		return nil
 	}
+	if service == gatewaysEntry {
+		return r.reapGateway(ctx, name, leaves)
+	}
 	m, err := parseMember(name)
 	if err != nil {
 		return err // not ours: leave it alone

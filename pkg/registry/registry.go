@@ -46,10 +46,12 @@ type Registry struct {
 	mu      sync.Mutex
 	lanes   map[string]*lane            // guarded by mu: services that this node pins in
 	pinning bool                        // guarded by mu: this node is a gateway
+	roster  *roster                     // guarded by mu: what it has as a gateway; else nil
 	spawn   func(func(context.Context)) // guarded by mu: runs a goroutine; nil while Run does not run
 	ended   bool                        // guarded by mu: Run has ended
 
 	generation atomic.Uint64 // the last one that a lane used
+	hosting    atomic.Uint64 // the last one that a roster used
 	down       atomic.Bool   // Redis does not answer
 	renewed    atomic.Int64  // when the last renewal of a lease began that succeeded, in ns since clock
 
@@ -95,6 +97,9 @@ func (r *Registry) Run(ctx context.Context) error {
 	for _, l := range r.lanes {
 		spawn(l.run)
 	}
+	if r.roster != nil {
+		spawn(r.roster.run)
+	}
 	r.mu.Unlock()
 
 	spawn(r.keep)
@@ -108,6 +113,9 @@ func (r *Registry) Run(ctx context.Context) error {
 	for name, l := range r.lanes {
 		l.close()
 		delete(r.lanes, name)
+	}
+	if r.roster != nil {
+		r.roster.close()
 	}
 	r.mu.Unlock()
 	group.Wait()

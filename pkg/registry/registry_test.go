@@ -386,6 +386,9 @@ func TestNothingHappens(t *testing.T) {
 		if !a.View().Has(g.cfg.Self) || !g.View().Has(g.cfg.Self) || !g.View().Has(a.cfg.Self) {
 			return "the view is not complete"
 		}
+		if a.View().Gateways[g.cfg.Self] == nil || g.View().Gateways[g.cfg.Self] == nil {
+			return "the view does not have the gateway"
+		}
 		return ""
 	})
 	versions := func() []any {

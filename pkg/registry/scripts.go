@@ -60,6 +60,12 @@ var (
 	scriptRouteBeat     = load("route_beat", "lib_clock", "lib_routes")
 	scriptRouteWithdraw = load("route_withdraw", "lib_clock", "lib_routes")
 	scriptRouteView     = load("route_view")
+
+	scriptIndex     = load("index")
+	scriptIndexReap = load("index_reap", "lib_clock")
+	scriptNames     = load("names", "lib_clock")
+	scriptHost      = load("host")
+	scriptHosts     = load("hosts")
 )
 
 // call is one run of a script. Every script answers with a list.
@@ -115,7 +121,7 @@ const maxResends = 3
 
 // repeatable are the scripts that renew a lease or read. Running them again right
 // after a run whose answer was lost changes nothing.
-var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView}
+var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView, scriptHosts}
 
 // cutOff returns the repeatable calls whose connection broke. A call that timed out
 // is not among them: Redis is slow or away, and the next tick comes soon.

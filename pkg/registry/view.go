@@ -16,6 +16,8 @@ type View struct {
 	Version uint64
 	// Services holds every announced service by name.
 	Services map[string]*ServiceView
+	// Gateways are the nodes that are gateways, with the names of those, sorted.
+	Gateways map[wire.Incarnation][]string
 }
 
 // ServiceView is one service in a View. It must not be changed.
@@ -40,9 +42,11 @@ type Instance struct {
 	Version     string
 }
 
-// Has reports whether i is a living instance of any service or a gateway that pins
-// to any.
+// Has reports whether i is a living instance of any service or a gateway.
 func (v *View) Has(i wire.Incarnation) bool {
+	if _, ok := v.Gateways[i]; ok {
+		return true
+	}
 	for _, s := range v.Services {
 		if s.has(i) {
 			return true
@@ -88,6 +92,9 @@ func (v *View) Lost(old *View) []wire.Incarnation {
 		for g := range s.Gateways {
 			check(g)
 		}
+	}
+	for g := range old.Gateways {
+		check(g)
 	}
 	for name, s := range v.Services {
 		for i := range s.Dead {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,8 +158,11 @@ func (w *watcher) refresh(ctx context.Context, dirty map[string]struct{}, all bo
 			look[name] = struct{}{}
 		}
 	}
+	if w.tracked[gatewaysEntry] == nil {
+		look[gatewaysEntry] = struct{}{}
+	}
 	for name := range dirty {
-		if wire.ValidateSlug(name) == nil {
+		if wire.ValidateSlug(name) == nil || name == gatewaysEntry {
 			look[name] = struct{}{}
 		}
 	}
@@ -212,8 +216,12 @@ func (w *watcher) look(ctx context.Context, names []string) error {
 func (w *watcher) publish(now time.Time) {
 	old := w.view.Load()
 	next := &View{Version: old.Version, Services: make(map[string]*ServiceView, len(w.tracked))}
-	changed := false
+	next.Gateways = w.gateways(now)
+	changed := !maps.EqualFunc(old.Gateways, next.Gateways, slices.Equal[[]string])
 	for name, t := range w.tracked {
+		if name == gatewaysEntry {
+			continue
+		}
 		service, announced := w.routes[name]
 		if announced {
 			t.announced = now
@@ -245,6 +253,24 @@ func (w *watcher) publish(now time.Time) {
 	for _, l := range listeners {
 		l.f(old, next)
 	}
+}
+
+// gateways returns the living gateways.
+func (w *watcher) gateways(now time.Time) map[wire.Incarnation][]string {
+	t := w.tracked[gatewaysEntry]
+	if t == nil {
+		return nil
+	}
+	t.view = build(Service{Name: gatewaysEntry}, t.members, nil, t.view, t.missing, now, w.r.cfg.LeaseTTL)
+	all := make(map[wire.Incarnation][]string, len(t.view.Gateways))
+	for g := range t.view.Gateways {
+		var names []string
+		if i := t.view.Instances[g.Node]; i.Incarnation == g && i.Version != "" {
+			names = strings.Split(i.Version, ",")
+		}
+		all[g] = names
+	}
+	return all
 }
 
 // listen passes notifications on. It may miss some: the poll does not.

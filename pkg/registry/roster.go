@@ -1,0 +1,291 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// roster brings to Redis which audiences this node hosts, and that it is a gateway
+// at all. At most one exchange is under way, and what gathers meanwhile goes with the
+// next one.
+//
+// The entries of audiences lie in as many slots, so no script can keep them right
+// with a lease. An index of them, in the slot of the leases, can: an audience is in
+// the index before it has an entry, and as long as it has one. Whoever reaps this
+// node finds all its entries there. Number and checksum of the index are compared
+// with each renewal; when they differ, or the lease is gone, a new generation writes
+// everything again, and the one before is reaped.
+type roster struct {
+	// immutable
+	r     *Registry
+	keys  serviceKeys
+	wake  chan struct{} // capacity 1
+	ended chan struct{} // closed when run has ended
+
+	mu      sync.Mutex
+	entries map[Audience]*hosted // guarded by mu: wanted, or in Redis
+	fresh   []*hosted            // guarded by mu: to be looked at
+	names   string               // guarded by mu: of this node's gateways, sorted, with commas
+	closed  bool                 // guarded by mu
+	cancel  context.CancelFunc   // guarded by mu: ends run
+
+	// owned by run
+	member  string // lease member of the present generation; "" before the first
+	joined  bool
+	cause   Cause
+	beatDue bool
+	retry   []*hosted // sent with unknown outcome
+	count   int       // of the index, as far as Redis confirmed it
+	sum     int64     // over the index
+}
+
+// hosted is one audience.
+type hosted struct {
+	id     Audience
+	wish        // guarded by roster.mu
+	queued bool // guarded by roster.mu: in fresh
+
+	// owned by run
+	indexed bool
+	entry   string // in Redis, as far as is known
+	shown   uint64 // the last round for which those who watch were reported
+}
+
+// wish is what a node wants of an audience.
+type wish struct {
+	want  Hosting
+	seen  func([]Watcher, error)
+	round uint64 // counts the values of seen, from 1
+}
+
+// rosterBatch is how many audiences one exchange is about.
+const rosterBatch = 256
+
+func newRoster(r *Registry) *roster {
+	return &roster{
+		r: r, keys: r.keys.gateways(), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		entries: map[Audience]*hosted{}, cancel: func() {}, cause: CauseJoin,
+	}
+}
+
+func (l *roster) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *roster) host(a Audience, h Hosting, seen func([]Watcher, error)) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		if h.Members > 0 && seen != nil {
+			seen(nil, fmt.Errorf("%w: this node stops being a gateway", ErrNotJoined))
+		}
+		return
+	}
+	e := l.entries[a]
+	if e == nil {
+		if h.Members <= 0 {
+			l.mu.Unlock()
+			return
+		}
+		e = &hosted{id: a}
+		l.entries[a] = e
+	}
+	e.want = h
+	if seen != nil {
+		e.seen = seen
+		e.round++
+	}
+	l.queue(e)
+	l.mu.Unlock()
+}
+
+// queue has e looked at. mu is held.
+func (l *roster) queue(e *hosted) {
+	if e.queued {
+		return
+	}
+	e.queued = true
+	l.fresh = append(l.fresh, e)
+	l.signal()
+}
+
+func (l *roster) setNames(names string) {
+	l.mu.Lock()
+	l.names = names
+	l.mu.Unlock()
+	l.signal()
+}
+
+// close fails those who wait to be seen and ends run.
+func (l *roster) close() {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	var waiting []func([]Watcher, error)
+	for _, e := range l.entries {
+		if e.want.Members > 0 {
+			waiting = append(waiting, e.seen)
+		}
+	}
+	l.cancel()
+	l.mu.Unlock()
+	for _, seen := range waiting {
+		seen(nil, fmt.Errorf("%w: this node stops being a gateway", ErrNotJoined))
+	}
+}
+
+// run serves the roster until it is closed or ctx ends.
+func (l *roster) run(ctx context.Context) {
+	defer close(l.ended)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.mu.Lock()
+	closed := l.closed
+	l.cancel = cancel
+	l.mu.Unlock()
+	if closed {
+		return
+	}
+	tick := time.NewTicker(l.r.cfg.Tick)
+	defer tick.Stop()
+	backoff := firstBackoff
+	for ctx.Err() == nil {
+		wake, again := l.wake, (<-chan time.Time)(nil)
+		if err := l.work(ctx, tick.C); err == nil {
+			backoff = firstBackoff
+		} else {
+			wake, again = nil, time.After(backoff)
+			backoff = nextBackoff(backoff)
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-again:
+		case <-tick.C:
+			l.beatDue = true
+		}
+	}
+}
+
+// work does all that there is to do.
+func (l *roster) work(ctx context.Context, tick <-chan time.Time) error {
+	for ctx.Err() == nil {
+		select {
+		case <-tick:
+			l.beatDue = true
+		default:
+		}
+		if !l.joined {
+			if !l.r.cfg.Alive() {
+				return fmt.Errorf("%w: this node cannot be reached through the bus", ErrUnavailable)
+			}
+			if err := l.join(ctx); err != nil {
+				return err
+			}
+		}
+		batch := l.take()
+		if len(batch) > 0 {
+			if err := l.send(ctx, batch); err != nil {
+				return err
+			}
+		}
+		switch {
+		case l.beatDue && l.joined:
+			if err := l.beat(ctx, len(l.retry) == 0); err != nil {
+				return err
+			}
+			l.beatDue = false
+		case len(batch) == 0:
+			return nil
+		}
+	}
+	return nil
+}
+
+// take returns what to deal with next.
+func (l *roster) take() []*hosted {
+	batch := l.retry
+	l.retry = nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(max(rosterBatch-len(batch), 0), len(l.fresh))
+	for _, e := range l.fresh[:n] {
+		e.queued = false
+		batch = append(batch, e)
+	}
+	if l.fresh = l.fresh[n:]; len(l.fresh) == 0 {
+		l.fresh = nil // let the array go
+	}
+	return batch
+}
+
+// join starts a generation and has everything written again.
+func (l *roster) join(ctx context.Context) error {
+	next := gatewayMember(l.r.cfg.Self, l.r.hosting.Add(1)).String()
+	c := &call{
+		script: scriptJoin,
+		keys:   []string{l.keys.leases, l.keys.clock, l.keys.checksums, l.keys.version, l.keys.dead},
+		args:   []any{next, l.member, ms(l.r.cfg.LeaseTTL), l.r.keys.events(), gatewaysEntry},
+	}
+	if err := l.r.exec(ctx, c); err != nil {
+		return err
+	}
+	if text(at(c.reply, 0)) == "superseded" {
+		return fmt.Errorf("%w (%s)", ErrSuperseded, text(at(c.reply, 1)))
+	}
+	before := l.member
+	l.member, l.joined, l.retry, l.count, l.sum = next, true, nil, 0, 0
+	l.mu.Lock()
+	for _, e := range l.entries {
+		e.indexed, e.entry, e.shown = false, "", 0
+		l.queue(e)
+	}
+	total := len(l.entries)
+	l.mu.Unlock()
+	if err := l.r.exec(ctx, l.namesCall()); err != nil {
+		return err
+	}
+	if before != "" {
+		l.r.reaper.add(gatewaysEntry, before, false)
+		l.r.log.Warn("writes again which users and groups this gateway has", "cause", l.cause, "entries", total, "generation", next)
+	}
+	l.r.cfg.Hooks.Joined(gatewaysEntry, KindGateway, l.cause, total)
+	return nil
+}
+
+func (l *roster) namesCall() *call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &call{
+		script: scriptNames, keys: []string{l.keys.leases, l.keys.instances, l.keys.version},
+		args: []any{l.member, l.r.self(), string(StateServing) + " " + l.names, l.r.keys.events(), gatewaysEntry}, n: 1,
+	}
+}
+
+// beat renews the lease and, if told to, compares the index.
+func (l *roster) beat(ctx context.Context, compare bool) error {
+	if !l.r.cfg.Alive() {
+		return nil
+	}
+	count, sum := "", ""
+	if compare {
+		count, sum = strconv.Itoa(l.count), strconv.FormatInt(l.sum, 10)
+	}
+	c := l.r.beatCall(l.keys, l.member, count, sum)
+	if err := l.r.exec(ctx, c, l.namesCall()); err != nil {
+		return err
+	}
+	if status := text(at(c.reply, 0)); status != "ok" {
+		l.joined, l.cause = false, Cause(status)
+	}
+	return nil
+}
