@@ -20,6 +20,7 @@ import (
 
 	"github.com/boreas-ws/boreas/pkg/auth"
 	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -130,7 +131,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	}
 	c := &conn{
 		g:        g,
-		id:       wire.SocketID(rand.Text()),
+		id:       push.SocketID(rand.Text(), g.bp.Self().Node),
 		nc:       hijack.nc,
 		encoding: encoding,
 		client:   client,
@@ -145,6 +146,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	c.in.r = hijack.r
 	c.in.r.Reset((*tap)(c)) // it is empty: Upgrade saw to that
 	g.add(c)
+	c.authenticated(client.who().User)
 	go c.run()
 }
 

@@ -85,7 +85,10 @@ func (g *Gateway) turnAwayUnknown(w http.ResponseWriter, refusal *auth.Refusal) 
 // that is the new identity's. Only the read loop calls it, so that no pin is made
 // meanwhile.
 func (c *conn) identify(i wire.Identity) {
-	c.client.identity.Store(&i)
+	before := c.client.identity.Swap(&i)
+	if before == nil || before.User != i.User {
+		c.authenticated(i.User)
+	}
 	c.mu.Lock()
 	var streams []*backplane.Stream
 	for _, p := range c.pins {

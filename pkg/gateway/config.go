@@ -23,6 +23,7 @@ const (
 	DefaultMaxControlRate      = 20
 	DefaultMaxConversations    = 1024
 	DefaultReplyWindow         = wire.DefaultWindow
+	DefaultPushWindow          = wire.DefaultWindow
 	DefaultPingInterval        = 25 * time.Second
 	DefaultPeerTimeout         = 45 * time.Second
 	DefaultMessageTimeout      = 30 * time.Second
@@ -129,6 +130,11 @@ type Config struct {
 	// per service that it uses. Default 256 KiB.
 	ReplyWindow int
 
+	// PushWindow is how much of pushes may be queued for one socket, in the unit of
+	// ReplyWindow, before their policy says what becomes of further ones. Default
+	// 256 KiB.
+	PushWindow int
+
 	// PingInterval is the longest time between two pings to a client; the actual
 	// time is up to a fifth shorter, at random. Default 25 s; negative: no pings.
 	PingInterval time.Duration
@@ -175,6 +181,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxControlRate, DefaultMaxControlRate)
 	setDefault(&c.MaxConversations, DefaultMaxConversations)
 	setDefault(&c.ReplyWindow, DefaultReplyWindow)
+	setDefault(&c.PushWindow, DefaultPushWindow)
 	setDefault(&c.PingInterval, DefaultPingInterval)
 	setDefault(&c.PeerTimeout, DefaultPeerTimeout)
 	setDefault(&c.MessageTimeout, DefaultMessageTimeout)
@@ -237,6 +244,8 @@ func (c Config) validate() error {
 	check(c.MaxConversations > 0, "MaxConversations: %d; must be positive", c.MaxConversations)
 	check(c.ReplyWindow >= minWindow && c.ReplyWindow <= maxWindow,
 		"ReplyWindow: %d; must be between %d and %d", c.ReplyWindow, minWindow, maxWindow)
+	check(c.PushWindow >= minWindow && c.PushWindow <= maxWindow,
+		"PushWindow: %d; must be between %d and %d", c.PushWindow, minWindow, maxWindow)
 	check(c.PingInterval < 0 || c.PingInterval >= minInterval,
 		"PingInterval: %v; must be negative or at least %v", c.PingInterval, minInterval)
 	check(c.PeerTimeout < 0 || c.PeerTimeout > c.PingInterval,

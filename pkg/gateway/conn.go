@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -64,7 +65,11 @@ type conn struct {
 	searching context.CancelFunc // ends the search for an instance; nil when there is none
 	ids       recent[string]
 
-	timing  *timing // nil until a request was timed
+	timing    *timing      // nil until a request was timed
+	member    *push.Member // the user and groups it belongs to; nil before there is any
+	userShown push.Shown   // when pushes to the user reach it; nil without a user
+
+	pushes  *line   // pushes that are not written; nil before the first
 	out     *outbox // what the writer takes next; nil when empty
 	writing bool    // a writer runs
 	broken  bool    // writing has failed
@@ -102,6 +107,7 @@ func (c *conn) endLocked(e ending) (due []closeOrder) {
 	}
 	c.state, c.ending, c.closeBy = connClosing, e, closeBy
 	c.over.Store(true)
+	c.dropPushes()
 	due = c.closePins(wire.Close{Status: e.status, Reason: e.reason, Source: e.source})
 	_ = c.nc.SetDeadline(c.closeBy) // fails only on a closed connection
 	if e.sendsFrame() {

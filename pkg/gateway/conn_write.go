@@ -167,6 +167,9 @@ func (c *conn) nextWrite() (out *outbox, due []grant) {
 			due = append(due, g)
 		}
 	}
+	if c.pushes != nil {
+		c.pushes.advance(c)
+	}
 	if c.out == nil || c.broken {
 		c.writing = false
 	} else {

@@ -44,6 +44,8 @@ func (p *pin) frame(kind wire.Kind, body []byte) error {
 		} else {
 			p.c.end(e)
 		}
+	case wire.KindCommand:
+		return p.command(body)
 	case wire.KindClosed:
 		p.closed()
 	case wire.KindRelease:

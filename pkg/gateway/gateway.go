@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -38,6 +39,7 @@ type Gateway struct {
 	name       string
 	bp         *backplane.Backplane
 	registry   *registry.Registry
+	hub        *push.Hub
 	cfg        Config
 	hooks      Hooks
 	log        *slog.Logger
@@ -86,6 +88,7 @@ func New(name string, bp *backplane.Backplane, cfg Config) (*Gateway, error) {
 		name:     name,
 		bp:       bp,
 		registry: bp.Registry(),
+		hub:      push.Of(bp),
 		cfg:      cfg,
 		hooks:    cfg.Hooks.orNothing(),
 		log:      cfg.Logger.With("gateway", name),
@@ -199,6 +202,7 @@ func (g *Gateway) add(c *conn) {
 // remove forgets a connection that is closed.
 func (g *Gateway) remove(c *conn) {
 	g.wheel.remove(c)
+	c.endMembership()
 	g.log.Debug("socket closed", "socket", c.id, "status", c.ending.status, "reason", c.ending.cause)
 	g.hooks.SocketClosed(c.ending.status, c.ending.cause.String(), time.Since(c.opened))
 	g.mu.Lock()

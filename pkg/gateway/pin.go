@@ -109,6 +109,7 @@ func (c *conn) search(to *target) error {
 	defer cancel()
 	c.setSearching(cancel)
 	defer c.setSearching(nil)
+	c.awaitUser(ctx)
 	var err error
 	for range maxPinTries {
 		if err = c.bindOnce(ctx, to); !errors.Is(err, errInstanceGone) {

@@ -32,6 +32,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer close(g.over)
 	defer g.registry.OnChange(func(_, _ *registry.View) { g.refreshRoutes() })()
 	g.refreshRoutes()
+	defer g.hub.AddLocal(g)()
 
 	g.join(ctx)
 	ticker := time.NewTicker(g.wheel.step)

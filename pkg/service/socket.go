@@ -34,6 +34,7 @@ type stream interface {
 	SendCredit(n uint32) error
 	SendClose(c wire.Close) error
 	SendRelease() error
+	SendCommand(c wire.Command) error
 	SendClosed() error
 	Done()
 }
@@ -55,6 +56,7 @@ type socket struct {
 
 	sending   credit    // what may be sent to the client
 	receiving allowance // what the client may send
+	commands  commands  // that the gateway has not answered
 	arrivals  arrivals  // of the queued messages, if a hook wants to know
 
 	// telling is held while the handler is told of an end, so that it hears of the
@@ -148,6 +150,8 @@ func (k *socket) Frame(kind wire.Kind, body []byte) {
 		}
 		i.Claims = bytes.Clone(i.Claims) // the batch that it came in is not to be held
 		k.handler.SetIdentity(i)
+	case wire.KindCommand:
+		k.obeyed(body)
 	default:
 		k.violation(ViolationFrame, fmt.Errorf("kind %d on an open stream", kind))
 	}
@@ -193,6 +197,7 @@ func (k *socket) Reset(link.Reset) {
 	k.mu.Lock()
 	k.lost = true
 	k.mu.Unlock()
+	k.commands.end()
 	k.cut("gateway lost")
 }
 

@@ -34,9 +34,10 @@ func (p *tape) add(k wire.Kind) error {
 	return nil
 }
 
-func (p *tape) Peer() wire.Incarnation { return wire.Incarnation{Node: "gateway-node", Epoch: 1} }
-func (p *tape) SendRelease() error     { return p.add(wire.KindRelease) }
-func (p *tape) SendClosed() error      { return p.add(wire.KindClosed) }
+func (p *tape) Peer() wire.Incarnation         { return wire.Incarnation{Node: "gateway-node", Epoch: 1} }
+func (p *tape) SendRelease() error             { return p.add(wire.KindRelease) }
+func (p *tape) SendCommand(wire.Command) error { return p.add(wire.KindCommand) }
+func (p *tape) SendClosed() error              { return p.add(wire.KindClosed) }
 func (p *tape) SendData(context.Context, wire.MessageType, string, []byte) error {
 	if err := p.fail; err != nil {
 		p.fail = nil
