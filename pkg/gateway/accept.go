@@ -74,6 +74,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer g.gate.leave()
+	if status, text := checkHandshake(r); status != 0 {
+		w.Header().Set("Sec-Websocket-Version", "13")
+		w.Header().Set("Connection", "close") // and a body is not waited for
+		g.turnAway(w, status, RefuseNotWebSocket, text)
+		return
+	}
 	subprotocol, encoding, ok := negotiate(r.Header)
 	if !ok {
 		g.turnAway(w, http.StatusBadRequest, RefuseSubprotocol,
@@ -105,6 +111,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // turnAway answers a handshake that is not accepted.
 func (g *Gateway) turnAway(w http.ResponseWriter, status int, why Refusal, text string) {
 	g.hooks.Refused(why)
+	// The answer waits for the request's body, which may never come.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(handshakeTimeout)) // fails where nothing is to wait for
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": text, "code": string(why)}) // fails only if the client left

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/registry"
@@ -410,7 +412,8 @@ func FuzzCheckPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p string) {
 		control := strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f })
 		clean := p == "/" || p != "//" && path.Clean(p) == strings.TrimSuffix(p, "/")
-		want := strings.HasPrefix(p, "/") && clean && !control
+		encoded := regexp.MustCompile(`(?i)%(2e|2f|5c|00)`).MatchString(p)
+		want := strings.HasPrefix(p, "/") && clean && !control && !encoded && utf8.ValidString(p)
 		if err := checkPath([]byte(p)); (err == nil) != want {
 			t.Errorf("%q: %v; want ok: %v", p, err, want)
 		}
