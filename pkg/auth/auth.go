@@ -46,15 +46,15 @@ type Code string
 
 // The codes.
 const (
-	NoCredential  Code = "no_credential"      // 401: the handshake has none
-	BadCredential Code = "bad_credential"     // 401: it has one that is not good
+	NoCredential  Code = "no_credential"      //nolint:gosec // 401: the handshake has none
+	BadCredential Code = "bad_credential"     //nolint:gosec // 401: it has one that is not good
 	Expired       Code = "expired_credential" // 401: it was good once
 	Denied        Code = "denied"             // 403: the client is known and may not connect
 	Unavailable   Code = "auth_unavailable"   // 503: nobody can tell now
 )
 
 // Refusal is the error for a client that may not connect.
-type Refusal struct {
+type Refusal struct { //nolint:errname // it reads as what it is
 	Code Code
 	Text string // for the client
 	Err  error  // for logs; may be nil

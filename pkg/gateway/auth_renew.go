@@ -114,7 +114,7 @@ func (c *conn) renew(head envelope.Head) {
 func (c *conn) askForRenewal(current wire.Identity, token string) (identity wire.Identity, refusal *auth.Refusal) {
 	renewer, ok := c.g.cfg.Authenticator.(auth.Renewer)
 	if !ok {
-		return identity, nothingToRenew
+		return identity, errNothingToRenew
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.g.cfg.AuthTimeout)
 	defer cancel()
@@ -130,12 +130,12 @@ func (c *conn) askForRenewal(current wire.Identity, token string) (identity wire
 	c.held.Store(false)
 	c.alive()
 	if refusal != nil && refusal.Code == auth.NoCredential {
-		return identity, nothingToRenew
+		return identity, errNothingToRenew
 	}
 	return identity, refusal
 }
 
-var nothingToRenew = &auth.Refusal{Code: auth.Denied, Text: "this connection has nothing to renew"}
+var errNothingToRenew = &auth.Refusal{Code: auth.Denied, Text: "this connection has nothing to renew"}
 
 // warnOfExpiry tells the client that its identity is going to expire.
 func (c *conn) warnOfExpiry(left time.Duration) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/boreas-ws/boreas/pkg/auth"
@@ -36,11 +37,10 @@ func TestRenew(t *testing.T) {
 	client.put(message("/echo", "2", ""))
 	receive(w, "the second message", p.data)
 	p.mu.Lock()
-	kinds := fmt.Sprint(p.kinds)
-	p.mu.Unlock()
-	if kinds != fmt.Sprint([]wire.Kind{wire.KindData, wire.KindIdentity, wire.KindData}) {
-		t.Errorf("the instance got the frames %s", kinds)
+	if d := cmp.Diff([]wire.Kind{wire.KindData, wire.KindIdentity, wire.KindData}, p.kinds); d != "" {
+		t.Errorf("frames: %s", d)
 	}
+	p.mu.Unlock()
 
 	for token, code := range map[string]wire.ErrorCode{
 		"mallory": wire.CodeUnauthorized,

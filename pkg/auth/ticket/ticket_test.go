@@ -173,7 +173,9 @@ func TestForgedTickets(t *testing.T) {
 	flipped[0] ^= 1
 	_, err := tickets.Authenticate(t.Context(), offering(string(flipped)))
 	refused(t, err, auth.BadCredential, "")
-	srv.Kill()
+	if err := srv.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	for _, bad := range []string{"x", ticket + "x", ticket[1:], strings.Repeat("é", 22), ticket[:42] + "=", ticket[:42] + "/", strings.Repeat("a", 8000)} {
 		_, err := tickets.Authenticate(t.Context(), offering(bad))
 		refused(t, err, auth.BadCredential, "")
@@ -260,7 +262,9 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
 	}
-	srv.Kill()
+	if err := srv.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	if w := post("POST", "application/json", `{"user":"alice"}`); w.Code != 503 || log.Len() == 0 {
 		t.Errorf("without Redis: %d, log %q", w.Code, log.String())
 	}

@@ -89,7 +89,7 @@ func TestVerdicts(t *testing.T) {
 		`{"allow":true,"user":"a","claims":[]}`:                     {200, auth.Unavailable},
 		`{"allow":true,"user":"a","expires":-1}`:                    {200, auth.Unavailable},
 		`{"allow":true,"user":"a","expires":1767225600000}`:          {200, auth.Unavailable},
-		`{"allow":true,"user":"a"} `:                                 {500, auth.Unavailable},
+		`{"allow":true,"user":"d"}`:                                  {500, auth.Unavailable},
 		`{"allow":true,"user":"b"}`:                                  {302, auth.Unavailable},
 		`{"allow":true,"user":"c"}`:                                  {204, auth.Unavailable},
 		`{"allow":true,"user":"a"}` + strings.Repeat(" ", maxAnswer): {200, auth.Unavailable},
