@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,8 @@ type gatewayFlags struct {
 	AllowedOrigins  []string       `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host, such as https://app.example.com or https://*.example.com. A single * allows all."`
 	TrustedProxies  []netip.Prefix `placeholder:"CIDR,..." help:"Addresses of proxies that are believed about whom they forward for, such as 10.0.0.0/8."`
 	ForwardedHeader string         `enum:"X-Forwarded-For,Forwarded" default:"X-Forwarded-For" help:"Header in which trusted proxies say so: X-Forwarded-For or Forwarded."`
+	TLSCert         string         `name:"tls-cert" placeholder:"FILE" help:"PEM certificate of the public listener, and its chain; read again when it changes. Default: no TLS."`
+	TLSKey          string         `name:"tls-key" placeholder:"FILE" help:"PEM key of that certificate."`
 	ProxyProtocol   bool           `help:"Read the PROXY protocol, version 1 or 2, from trusted proxies."`
 	ForwardHeaders  []string       `default:"${forward_headers}" help:"Handshake headers that services may see."`
 
@@ -142,6 +145,10 @@ func (c *gatewayCmd) Run(p *process) error {
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		return usageError{errors.New("--proxy-protocol: say with --trusted-proxies whose")}
 	}
+	certificate, err := newCertificate(c.TLSCert, c.TLSKey, p.logger)
+	if err != nil {
+		return usageError{err}
+	}
 	defer p.endAfter(c.StopTimeout + stopReserve)()
 	public, err := listen(p.ctx, "--listen", c.Listen)
 	if err != nil {
@@ -194,13 +201,19 @@ func (c *gatewayCmd) Run(p *process) error {
 	mux := http.NewServeMux()
 	mux.Handle(c.Path, gw)
 	e := &edge{gateway: gw, backplane: bp, server: newHTTPServer(mux, p.logger), stopTimeout: c.StopTimeout}
-	return e.run(p.ctx, c.front(public, p.logger))
+	if certificate != nil {
+		go certificate.watch(p.ctx)
+	}
+	return e.run(p.ctx, c.front(public, certificate, p.logger))
 }
 
 // front is the public listener as clients are seen through it.
-func (f *gatewayFlags) front(l net.Listener, logger *slog.Logger) net.Listener {
+func (f *gatewayFlags) front(l net.Listener, c *certificate, logger *slog.Logger) net.Listener {
 	if f.ProxyProtocol {
 		l = proxyListener{l, f.TrustedProxies, logger}
+	}
+	if c != nil {
+		l = tls.NewListener(l, c.config())
 	}
 	return l
 }
