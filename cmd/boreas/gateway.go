@@ -69,6 +69,7 @@ type gatewayFlags struct {
 	StopTimeout time.Duration `default:"25s" help:"After SIGTERM, time after which sockets that are left are closed at once; the process ends a few seconds later."`
 
 	authFlags    `embed:""`
+	quotaFlags   `embed:""`
 	metricsFlags `embed:""`
 }
 
@@ -191,6 +192,12 @@ func (c *gatewayCmd) Run(p *process) error {
 	config := c.config(p.logger)
 	config.Hooks = m.Gateway(c.Name)
 	config.Authenticator = who.authenticator
+	quotas, closeQuota, err := c.quota(p.ctx, c.Redis, c.Namespace, bp.Self(), p.logger)
+	if err != nil {
+		return errors.Join(usageError{err}, closeBackplane(bp))
+	}
+	defer closeQuota()
+	config.Quota = quotas
 	gw, err := gateway.New(c.Name, bp, config)
 	if err != nil {
 		return errors.Join(usageError{err}, closeBackplane(bp))

@@ -91,8 +91,8 @@ var testOnly = []string{"internal/redistest", "internal/archtest", "internal/doc
 
 var rules = []rule{
 	{
-		name:    "only redisbus, registry and auth import go-redis",
-		applies: except(append(testOnly, "pkg/redisbus", "pkg/registry", "pkg/auth")...),
+		name:    "only redisbus, registry, auth and quota import go-redis",
+		applies: except(append(testOnly, "pkg/redisbus", "pkg/registry", "pkg/auth", "pkg/quota")...),
 		forbids: prefix(redis),
 	},
 	{
@@ -189,7 +189,7 @@ func TestDependencyDirection(t *testing.T) {
 // TestRulesCanFail holds each rule against an import that it must report.
 func TestRulesCanFail(t *testing.T) {
 	bad := map[string]goPackage{
-		"only redisbus, registry and auth import go-redis":               {ImportPath: "pkg/gateway", Imports: []string{"github.com/redis/go-redis/v9"}},
+		"only redisbus, registry, auth and quota import go-redis":        {ImportPath: "pkg/gateway", Imports: []string{"github.com/redis/go-redis/v9"}},
 		"gateway does not import service":                                {ImportPath: "pkg/gateway", Deps: []string{module + "pkg/service"}},
 		"service does not import gateway":                                {ImportPath: "pkg/service", Deps: []string{module + "pkg/gateway"}},
 		"the gateway links no way to authenticate":                       {ImportPath: "pkg/gateway", Deps: []string{module + "pkg/auth/jwt"}},

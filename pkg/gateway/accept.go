@@ -21,6 +21,7 @@ import (
 	"github.com/boreas-ws/boreas/pkg/auth"
 	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/push"
+	"github.com/boreas-ws/boreas/pkg/quota"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -34,6 +35,7 @@ type client struct {
 	// identity is who the client is, nil for an anonymous one. It is replaced when
 	// the client renews its credential; see conn.identify.
 	identity atomic.Pointer[wire.Identity]
+	shares   shares
 }
 
 // who returns the client's identity.
@@ -100,9 +102,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.turnAway(w, http.StatusServiceUnavailable, refusal, "this gateway takes no connections now; try another one")
 		return
 	}
+	if !g.share(w, r, client, quota.Address, addressName(client.ip)) {
+		g.dismiss()
+		return
+	}
 	if refusal := g.authenticate(r, client); refusal != nil {
+		client.shares.release()
 		g.dismiss()
 		g.turnAwayUnknown(w, refusal)
+		return
+	}
+	if !g.share(w, r, client, quota.User, client.who().User) {
+		client.shares.release()
+		g.dismiss()
 		return
 	}
 	g.upgrade(w, r, client, encoding)
@@ -134,6 +146,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	// Of what this returns nothing is kept: frames are read and written here.
 	if _, err := g.upgrader.Upgrade(hijack, r, header); err != nil {
 		g.log.Debug("a handshake failed", "remote", client.remoteAddr, "err", err)
+		client.shares.release()
 		g.dismiss()
 		return
 	}

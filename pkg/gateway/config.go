@@ -103,6 +103,9 @@ type Config struct {
 	// may be without an answer; one more is answered with the error rate_limited. A
 	// request that is not answered for a minute no longer counts. Default: no limit.
 	MaxInFlight int
+	// Quota counts what client addresses and users do over all gateways. The gateway
+	// runs it while it runs itself. Default: none, they are not limited.
+	Quota *quota.Quota
 	// RateGrace is how long a client may go on sending more messages that are over a
 	// limit than ones that are not, before it is closed with 1008. Default 10 s;
 	// negative: for ever.

@@ -27,7 +27,7 @@ func TestDocumentation(t *testing.T) {
 	}
 	for _, why := range []Refusal{RefuseNotWebSocket, RefuseSubprotocol, RefuseOrigin, RefuseTooLarge, RefuseNotReady, RefuseDraining, RefuseTooMany,
 		RefuseNoCredential, RefuseBadCredential, RefuseExpired, RefuseDenied, RefuseAuthUnavailable,
-		RefuseHandshakes, RefuseAcceptRate} {
+		RefuseHandshakes, RefuseAcceptRate, RefuseAddress, RefuseUser} {
 		if !strings.Contains(protocol, "`"+string(why)+"`") {
 			t.Errorf("docs/protocol.md does not mention the refusal %s", why)
 		}

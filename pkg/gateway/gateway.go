@@ -203,6 +203,7 @@ func (g *Gateway) add(c *conn) {
 func (g *Gateway) remove(c *conn) {
 	g.wheel.remove(c)
 	c.endMembership()
+	c.client.shares.release()
 	g.log.Debug("socket closed", "socket", c.id, "status", c.ending.status, "reason", c.ending.cause)
 	g.hooks.SocketClosed(c.ending.status, c.ending.cause.String(), time.Since(c.opened))
 	g.mu.Lock()

@@ -80,6 +80,8 @@ const (
 	RefuseTooMany      Refusal = "too_many"      // over Config.MaxSockets
 	RefuseHandshakes   Refusal = "handshakes"    // over Config.MaxHandshakes
 	RefuseAcceptRate   Refusal = "accept_rate"   // over Config.AcceptRate
+	RefuseAddress      Refusal = "address_limit" // over what Config.Quota allows its address
+	RefuseUser         Refusal = "user_limit"    // over what Config.Quota allows its user
 
 	RefuseNoCredential    = Refusal(auth.NoCredential)  // it brings none, and needs one
 	RefuseBadCredential   = Refusal(auth.BadCredential) // it brings one that is not good

@@ -78,12 +78,13 @@ func (c *conn) clock() time.Duration {
 	return c.limits.now
 }
 
-// overRate takes what a message costs of the socket's rates. It returns the answer
+// overRate takes what a message costs of the socket's rates, and of those that it
+// shares with others. It returns the answer
 // if that is too much.
 func (c *conn) overRate(size int) *envelope.Failure {
 	l := c.limits
 	if l == nil {
-		return nil
+		return c.overQuota(size)
 	}
 	cfg := &c.g.cfg
 	if cfg.MessageRate.Limited() {
@@ -97,7 +98,7 @@ func (c *conn) overRate(size int) *envelope.Failure {
 			return c.limited(ScopeSocket, LimitByteRate, wait)
 		}
 	}
-	return nil
+	return c.overQuota(size)
 }
 
 // limited makes the answer to a message that is over a limit.

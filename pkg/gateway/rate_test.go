@@ -77,7 +77,7 @@ func TestByteRate(t *testing.T) {
 func TestSustainedAbuse(t *testing.T) {
 	w := newWorld(t)
 	gw := w.gateway(Config{MessageRate: quota.Rate{PerSecond: 50, Burst: 1}, RateGrace: 300 * time.Millisecond})
-	w.instance(w.node(), registry.Service{Name: "s", Routes: routes("/echo")}).echo()
+	i := w.instance(w.node(), registry.Service{Name: "s", Routes: routes("/echo")}).echo()
 	gw.routed("/echo")
 	c := gw.dial()
 	ended := make(chan struct{})
@@ -95,6 +95,7 @@ func TestSustainedAbuse(t *testing.T) {
 		t.Errorf("%d answers came before the close, none with advice", len(before))
 	}
 	c.Close()
+	receive(w, "the socket", i.opened).wantClosed(wire.Close{Status: wire.ClosePolicy, Reason: "rate_limited", Source: wire.SourceServer})
 }
 
 // TestAbuseIsJudgedByProportion runs the count of refusals by hand.

@@ -30,6 +30,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return errors.New("gateway: Run was called before; make a new gateway")
 	}
 	defer close(g.over)
+	defer g.runQuota(ctx)()
 	defer g.registry.OnChange(func(_, _ *registry.View) { g.refreshRoutes() })()
 	g.refreshRoutes()
 	defer g.hub.AddLocal(g)()

@@ -79,12 +79,15 @@ type Bucket struct {
 // that does not go back.
 func (b *Bucket) Take(r Rate, n float64, now time.Duration) (wait time.Duration) {
 	b.settle(r, now)
-	if excess := b.spent + n - r.Size(); excess > 0 {
+	if excess := b.spent + n - r.Size(); excess > rounding {
 		return max(time.Duration(excess/r.PerSecond*float64(time.Second)), 1)
 	}
 	b.spent += n
 	return 0
 }
+
+// rounding is what sums of fractions may be off by.
+const rounding = 1e-6
 
 // Give returns n that were taken and not used.
 func (b *Bucket) Give(n float64) { b.spent = max(b.spent-n, 0) }
