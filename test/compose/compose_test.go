@@ -2,8 +2,14 @@ package compose
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"net/url"
 	"os"
+	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +25,89 @@ func TestStack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	s := newStack(ctx, t)
-	s.up("--build")
 
+	t.Run("is valid with every profile", s.with(valid))
+	s.up("--build")
 	t.Run("serves through the load balancer", s.with(serves))
+	t.Run("is small", s.with(measured))
+	t.Run("contains its containers", s.with(hardened))
+	t.Run("chats in a browser", s.with(chats))
+	s.up("--no-recreate", "--scale=gateway=4", "--scale=chat=3")
+	t.Run("spreads over more", s.with(func(s *stack) { s.spread(24, 4, 3) }))
+	t.Run("is observed", s.with(observed))
+	t.Run("restarts one gateway after the other", s.with(restarted))
+	t.Run("survives what breaks", s.with(broken))
+	s.down()
+	t.Run("runs on a Redis Cluster", s.with(clustered))
+}
+
+// valid lets docker compose check the file, without what this test adds to it.
+func valid(s *stack) {
+	for _, profile := range []string{"", "observability", "cluster", "*"} {
+		cmd := exec.CommandContext(s.ctx, "docker", "compose", "--profile="+profile, "config", "--quiet")
+		cmd.Dir, cmd.Env = root, s.env
+		if _, err := output(cmd); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
+// observed waits until Prometheus has asked every gateway and every chat instance.
+func observed(s *stack) {
+	s.compose("--profile=observability", "up", "--detach", "--wait", "--no-recreate", "--no-deps", "prometheus")
+	address := s.compose("--profile=observability", "port", "prometheus", "9090")
+	query := func(expr string) (values map[string]float64, err error) {
+		var answer struct {
+			Data struct {
+				Result []struct {
+					Metric map[string]string
+					Value  [2]any
+				}
+			}
+		}
+		text := s.get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(expr))
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			return nil, err
+		}
+		values = map[string]float64{}
+		for _, r := range answer.Data.Result {
+			number, _ := r.Value[1].(string)
+			if values[r.Metric["job"]], err = strconv.ParseFloat(number, 64); err != nil {
+				return nil, err
+			}
+		}
+		return values, nil
+	}
+	for expr, want := range map[string]map[string]float64{
+		"sum by (job) (up)":   {"gateway": 4, "chat": 3},
+		"count by (job) (up)": {"gateway": 4, "chat": 3},
+		"count by (job) (boreas_gateway_messages_received_total > 0)": {"gateway": 4}, // of the clients before
+	} {
+		s.eventually(func() error {
+			got, err := query(expr)
+			if err == nil && !maps.Equal(got, want) {
+				err = fmt.Errorf("%s: %v; want %v", expr, got, want)
+			}
+			return err
+		})
+	}
+}
+
+// clustered brings the system up on six Redis nodes.
+func clustered(s *stack) {
+	s.env = append(slices.Clone(s.env), "BOREAS_REDIS=redis+cluster://redis-node:6379")
+	s.compose("--profile=cluster", "up", "--detach", "--wait", "--wait-timeout=120")
+	s.spread(8, 2, 2)
+	state := s.compose("--profile=cluster", "exec", "-T", "redis-node", "redis-cli", "cluster", "info")
+	for _, want := range []string{"cluster_state:ok", "cluster_known_nodes:6", "cluster_size:3"} {
+		if !strings.Contains(state, want) {
+			s.t.Errorf("the cluster lacks %s:\n%s", want, state)
+		}
+	}
+	pins := s.compose("exec", "-T", "redis", "redis-cli", "dbsize")
+	if pins != "0" {
+		s.t.Errorf("the single Redis has %s keys", pins)
+	}
 }
 
 // with makes a subtest of a test of the stack, whose failures are its own.

@@ -53,7 +53,7 @@ func newStack(ctx context.Context, t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	s := &stack{t: t, ctx: ctx, port: port}
-	s.env = append(os.Environ(), "PUBLIC_PORT="+strconv.Itoa(port), "BOREAS_COMPOSE_NOFILE="+strconv.Itoa(wantedFiles))
+	s.env = append(os.Environ(), "PUBLIC_PORT="+strconv.Itoa(port), "PROMETHEUS_PORT=0", "BOREAS_COMPOSE_NOFILE="+strconv.Itoa(wantedFiles))
 	packages := &debian{}
 	if exec.CommandContext(ctx, "docker", "compose", "version").Run() != nil {
 		config := t.TempDir()
@@ -125,17 +125,36 @@ func (s *stack) cleanly(f func(context.Context) error) {
 	}
 }
 
-// down removes all that the project has on the engine.
+// down removes all that the project has on the engine, and checks that.
 func (s *stack) down() {
 	s.t.Helper()
 	s.cleanly(func(ctx context.Context) error {
+		lists := []string{"container ls --all", "volume ls", "network ls"}
 		_, err := output(s.command(ctx, "--profile=*", "down", "--volumes", "--remove-orphans", "--timeout=3"))
-		return err
+		if err != nil && strings.Contains(err.Error(), "has active endpoints") {
+			// Docker 20.10 can lose count of a network's endpoints; this is not ours to mend.
+			s.t.Logf("the engine keeps a network although its containers are gone: %v", err)
+			lists, err = lists[:2], nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, list := range lists {
+			args := strings.Fields(list + " --quiet --filter label=com.docker.compose.project=" + project)
+			left, err := output(exec.CommandContext(ctx, "docker", args...))
+			if err != nil {
+				return err
+			}
+			if left != "" {
+				return fmt.Errorf("docker %s still shows %s", list, left)
+			}
+		}
+		return nil
 	})
 }
 
 func (s *stack) command(ctx context.Context, args ...string) *exec.Cmd {
-	files := []string{"compose", "-p", project, "-f", "docker-compose.yml", "-f", "test/compose/override.yml"}
+	files := []string{"compose", "--ansi=never", "-p", project, "-f", "docker-compose.yml", "-f", "test/compose/override.yml"}
 	cmd := exec.CommandContext(ctx, "docker", append(files, args...)...)
 	cmd.Dir, cmd.Env = root, s.env
 	return cmd
@@ -213,4 +232,11 @@ func (s *stack) eventually(check func() error) {
 			s.t.Fatalf("after %v: %v", patience, err)
 		}
 	}
+}
+
+// containers returns the ids of a service's running containers; of all services
+// without a name.
+func (s *stack) containers(service ...string) []string {
+	s.t.Helper()
+	return strings.Fields(s.compose(append([]string{"--profile=*", "ps", "--quiet"}, service...)...))
 }

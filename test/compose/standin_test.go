@@ -287,11 +287,17 @@ func haveImage(ctx context.Context, name string) bool {
 	return exec.CommandContext(ctx, "docker", "image", "inspect", name).Run() == nil
 }
 
+func isStandIn(ctx context.Context, name string) bool {
+	label, err := output(exec.CommandContext(ctx, "docker", "image", "inspect", "--format", "{{index .Config.Labels \""+standInLabel+"\"}}", name))
+	return err == nil && label == "true"
+}
+
 // provide makes sure that an image is there, whatever it takes. It reports false
 // for an image that has no stand-in.
 func provide(ctx context.Context, t *testing.T, packages *debian, image string) bool {
 	t.Helper()
-	if haveImage(ctx, image) {
+	// A Go stand-in of an earlier run may lack modules; making it again is quick.
+	if haveImage(ctx, image) && (!strings.HasPrefix(image, "golang:") || !isStandIn(ctx, image)) {
 		return true
 	}
 	pull, cancel := context.WithTimeout(ctx, 2*time.Minute)
