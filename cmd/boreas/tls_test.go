@@ -63,7 +63,7 @@ func TestCertificateReload(t *testing.T) {
 			_ = tls.Server(server, c.config()).Handshake()
 			_ = server.Close()
 		}()
-		conn := tls.Client(client, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: version}) //nolint:gosec // the test is about that
+		conn := tls.Client(client, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: version})
 		err := conn.Handshake()
 		_ = client.Close()
 		<-done
