@@ -170,6 +170,11 @@ func (c *gatewayCmd) Run(p *process) error {
 	defer who.close()
 	probes := &readiness{}
 	m := metrics.New()
+	stopReports, err := c.report(p, m)
+	if err != nil {
+		return err
+	}
+	defer stopReports()
 	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, append(c.mounts(m), who.mounts(c.InternalKey, p.logger)...)...), p.logger)
 	go serveInternal(internal, private, p.logger)
 	defer internal.Close()

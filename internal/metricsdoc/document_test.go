@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/boreas-ws/boreas/pkg/metrics"
+	"github.com/boreas-ws/boreas/pkg/metrics/cloudwatch"
 )
 
 var update = flag.Bool("update", false, "write the files that are made from code")
@@ -36,6 +37,20 @@ func instruments() string {
 				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", i.Name, i.Kind, strings.Join(i.Labels, ", "), i.Help)
 			}
 		}
+	}
+	return b.String()
+}
+
+// cloudwatchMetrics is the table of metrics in CloudWatch.
+func cloudwatchMetrics() string {
+	var b strings.Builder
+	b.WriteString("\n| name | unit | what it shows | made of |\n|---|---|---|---|\n")
+	for _, m := range cloudwatch.Metrics {
+		var of []string
+		for _, s := range m.Sources {
+			of = append(of, "`"+s.Instrument+"`")
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.Name, m.Unit, m.Help, strings.Join(of, ", "))
 	}
 	return b.String()
 }
@@ -75,5 +90,6 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	document = generated(t, document, "cloudwatch", cloudwatchMetrics())
 	same(t, name, generated(t, document, "instruments", instruments()))
 }
