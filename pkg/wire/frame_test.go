@@ -28,6 +28,16 @@ func parse(k Kind, b []byte) (body, error) {
 		return wrap(ParseClose(b))
 	case KindRefuse:
 		return wrap(ParseRefuse(b))
+	case KindCommand:
+		return wrap(ParseCommand(b))
+	case KindPush:
+		return wrap(ParsePush(b))
+	case KindPushResult:
+		return wrap(ParsePushResult(b))
+	case KindRequest:
+		return wrap(ParseRequest(b))
+	case KindResponse:
+		return wrap(ParseResponse(b))
 	case KindIdentity:
 		return wrap(ParseIdentity(b))
 	}
@@ -60,6 +70,17 @@ var examples = []struct {
 		"0401" + "f407" + "05647261696e" + "01" + "01"},
 	{"closed", Header{Kind: KindClosed, FromAcceptor: true, Stream: 1}, nil, "8501"},
 	{"release", Header{Kind: KindRelease, FromAcceptor: true, Stream: 1}, nil, "8601"},
+	{"command", Header{Kind: KindCommand, FromAcceptor: true, Stream: 1}, Command{Number: 2, Op: OpJoin, Name: "room", Events: true},
+		"8901" + "02" + "01" + "04726f6f6d" + "01"},
+	{"push", Header{Kind: KindPush, Stream: 1}, Push{
+		Target: Target{TargetGroup, "room"}, Except: []SocketID{"s1"}, ExceptUsers: []string{"bob"}, Policy: PolicyLatest,
+		Key: "k", Path: "/a", TimeoutMS: 5000, Data: []PushData{{Encoding: 0, Bytes: []byte("1")}},
+	}, "0a01" + "03" + "04726f6f6d" + "01" + "027331" + "01" + "03626f62" + "02" + "016b" + "022f61" + "8827" + "01" + "00" + "0131"},
+	{"push result", Header{Kind: KindPushResult, FromAcceptor: true, Stream: 1}, PushResult{
+		Targeted: 3, Delivered: 1, Queued: 1, Dropped: []PushDrop{{DropSlow, 1}},
+	}, "8b01" + "03" + "01" + "01" + "01" + "04736c6f77" + "01"},
+	{"request", Header{Kind: KindRequest, Stream: 1}, Request{Op: "show", Body: []byte("x")}, "0c01" + "0473686f77" + "78"},
+	{"response", Header{Kind: KindResponse, FromAcceptor: true, Stream: 1}, Response{Error: "no", Body: []byte("x")}, "8d01" + "026e6f" + "78"},
 	{"refuse", Header{Kind: KindRefuse, FromAcceptor: true, Stream: 1}, Refuse{Code: CodeUnavailable, Reason: "gone"},
 		"8701" + "0b756e617661696c61626c65" + "04676f6e65"},
 	{"identity", Header{Kind: KindIdentity, Stream: 1}, Identity{
