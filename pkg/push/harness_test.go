@@ -194,8 +194,8 @@ func (w *world) eventually(what string, ok func() bool) {
 	}
 }
 
-// envelope is a message from the server.
-type envelope struct {
+// answer is a message from the server.
+type answer struct {
 	ID   string          `json:"id"`
 	Path string          `json:"path"`
 	Data json.RawMessage `json:"data"`
@@ -220,7 +220,7 @@ func (s *server) dial(subprotocols ...string) *client {
 	return &client{w: s.w, ws: ws}
 }
 
-func (c *client) read() envelope {
+func (c *client) read() answer {
 	c.w.Helper()
 	e, err := c.tryRead(patience)
 	if err != nil {
@@ -229,7 +229,7 @@ func (c *client) read() envelope {
 	return e
 }
 
-func (c *client) tryRead(within time.Duration) (e envelope, err error) {
+func (c *client) tryRead(within time.Duration) (e answer, err error) {
 	if err = c.ws.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return e, err
 	}
@@ -273,11 +273,11 @@ func (c *client) login(user string) *client {
 
 func (c *client) known(data json.RawMessage) {
 	c.w.Helper()
-	var answer struct{ Message string }
-	if err := json.Unmarshal(data, &answer); err != nil {
+	var known struct{ Message string }
+	if err := json.Unmarshal(data, &known); err != nil {
 		c.w.Fatalf("socket id %s: %v", data, err)
 	}
-	c.id = answer.Message
+	c.id = known.Message
 }
 
 // gets checks that the next message is a push.

@@ -48,8 +48,11 @@ func packJSON(text []byte) ([]byte, bool) {
 	if d.Decode(&v) != nil {
 		return nil, false
 	}
-	b, err := msgpack.Marshal(numbers(v))
-	return b, err == nil
+	var b bytes.Buffer
+	e := msgpack.NewEncoder(&b)
+	e.UseCompactInts(true)
+	err := e.Encode(numbers(v))
+	return b.Bytes(), err == nil
 }
 
 // numbers replaces every json.Number in a value by an integer or a float.
