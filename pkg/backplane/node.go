@@ -70,14 +70,14 @@ func (b *Backplane) OnReset(f func(peer wire.Incarnation, r link.Reset)) {
 	b.demux.resets = append(b.demux.resets, f)
 }
 
-// Attach returns what was attached to the backplane under key, and makes it first if
+// Attach returns what was attached to the backplane under key, and has it made first if
 // there is nothing: so that all gateways and services of a node share it.
-func (b *Backplane) Attach(key any, make func() any) any {
+func (b *Backplane) Attach(key any, create func() any) any {
 	b.attaching.Lock()
 	defer b.attaching.Unlock()
 	v, ok := b.attached[key]
 	if !ok {
-		v = make()
+		v = create()
 		if b.attached == nil {
 			b.attached = map[any]any{}
 		}
