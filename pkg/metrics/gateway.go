@@ -66,6 +66,17 @@ func (m *Metrics) Gateway(name string) gateway.Hooks {
 				queue.time(written - answered)
 			}
 		},
+		Limited: func(s gateway.Scope, l gateway.Limit) { m.counter(gatewayLimited, name, string(s), string(l)).add(1) },
+		Authenticated: func(method string, took time.Duration) {
+			m.histogram(gatewayAuth, name, method).time(took)
+		},
+		Renewed: func(method string, ok bool) {
+			result := "ok"
+			if !ok {
+				result = "refused"
+			}
+			m.counter(gatewayRenewals, name, method, result).add(1)
+		},
 		Rejected: func(code wire.ErrorCode) { m.counter(gatewayRejected, name, string(code)).add(1) },
 		Pinned: func(service string, took time.Duration, err error) {
 			s := services.with(service)
