@@ -12,7 +12,7 @@ import (
 )
 
 // hotPackages have benchmarks of the parts that every message passes.
-var hotPackages = []string{"envelope", "wire", "link", "redisbus", "backplane", "router", "registry", "gateway", "service"}
+var hotPackages = []string{"envelope", "wire", "link", "redisbus", "backplane", "router", "registry", "gateway", "service", "metrics"}
 
 // Micro is the outcome of one Go benchmark.
 type Micro struct {
