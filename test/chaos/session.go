@@ -124,7 +124,7 @@ func (s *session) write(ctx context.Context) {
 		}
 		n, ok := s.number()
 		if !ok {
-			s.slots <- struct{}{}
+			s.release()
 			continue
 		}
 		if s.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"path":"/seq","id":"%d","data":{"n":%d}}`, n, n)) != nil {
@@ -190,9 +190,14 @@ func (s *session) take(b []byte) {
 		return
 	}
 	s.replies.take(m.Data.N)
+	s.release()
+}
+
+// release lets another message be sent.
+func (s *session) release() {
 	select {
 	case s.slots <- struct{}{}:
-	default: // a repeated reply; the sequence knows
+	default: // after a repeated reply; the sequence knows
 	}
 }
 
