@@ -34,6 +34,7 @@ type cli struct {
 	Ticket        ticketCmd        `cmd:"" help:"Print a one-shot ticket with which a client can connect as a user."`
 	Healthcheck   healthcheckCmd   `cmd:"" help:"Ask a gateway on this machine whether it is ready; exit status 0 says yes."`
 	Config        configCmd        `cmd:"" help:"Print the settings that the gateway command would run with, and where each comes from."`
+	Bench         benchCmd         `cmd:"" help:"Measure gateways: run load, or a service to send it to."`
 	Chaos         chaosCmd         `cmd:"" help:"Break Redis, nodes and networks under load, and check that nothing is lost, doubled or reordered."`
 	ChaosInstance chaosInstanceCmd `cmd:"" hidden:""`
 	Dashboard     dashboardCmd     `cmd:"" help:"Print dashboards of the metrics."`
@@ -78,6 +79,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		kong.Resolvers(settings),
 		gatewayDefaults,
 		authDefaults,
+		benchDefaults,
 		kong.Bind(settings),
 	)
 	if err != nil {
