@@ -51,6 +51,7 @@ type hosted struct {
 	// owned by run
 	indexed bool
 	entry   string // in Redis, as far as is known
+	remains bool   // a generation before may have left an entry that no index has
 	shown   uint64 // the last round for which those who watch were reported
 }
 
@@ -246,7 +247,7 @@ func (l *roster) join(ctx context.Context) error {
 	l.member, l.joined, l.retry, l.count, l.sum = next, true, nil, 0, 0
 	l.mu.Lock()
 	for _, e := range l.entries {
-		e.indexed, e.entry, e.shown = false, "", 0
+		e.indexed, e.entry, e.shown, e.remains = false, "", 0, true
 		l.queue(e)
 	}
 	total := len(l.entries)

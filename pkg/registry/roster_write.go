@@ -16,10 +16,12 @@ func (l *roster) send(ctx context.Context, batch []*hosted) error {
 	for n, e := range batch {
 		value, show := wanted[n].want.entry(), wanted[n].round != e.shown
 		switch {
-		case value == "" && !e.indexed:
+		case value == "" && !e.indexed && !e.remains:
 			continue
-		case value == "":
+		case value == "" && e.indexed:
 			drop = append(drop, e)
+		case value == "":
+			// Only what a generation before has left is removed.
 		case !e.indexed:
 			add = append(add, e)
 		case value == e.entry && !show:
@@ -108,7 +110,7 @@ func (l *roster) note(e *hosted, indexed bool) {
 func (l *roster) written(calls []*call, about []*hosted, wishes []wish) {
 	for n, c := range calls {
 		e, w := about[n], wishes[n]
-		e.entry = text(c.args[1])
+		e.entry, e.remains = text(c.args[1]), false
 		if e.entry == "" || e.shown == w.round {
 			continue
 		}

@@ -1,4 +1,4 @@
--- Writes or removes one gateway's entry of an audience.
+-- Writes or removes one gateway's entry of an audience, and removes those of its generations before.
 -- KEYS: 1 hosts, 2 watchers
 -- ARGV: 1 the gateway's generation "<node>#<epoch>.<generation>", 2 the entry "<members> <since> <events>" or "" to remove it,
 --       3 "1" to be told the watchers
@@ -7,9 +7,9 @@
 local before = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])
-  return {before}
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 local start, generation = string.match(ARGV[1], '^(.*%.)(%d+)$')
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do -- what an exchange left that arrived late
   if string.sub(field, 1, #start) == start and (tonumber(string.sub(field, #start + 1)) or 0) < tonumber(generation) then
