@@ -20,14 +20,15 @@ var envelopeDescriptor = describe()
 
 func describe() protoreflect.MessageDescriptor {
 	const (
-		text, raw, message = descriptorpb.FieldDescriptorProto_TYPE_STRING, descriptorpb.FieldDescriptorProto_TYPE_BYTES,
+		text, raw, number, message = descriptorpb.FieldDescriptorProto_TYPE_STRING, descriptorpb.FieldDescriptorProto_TYPE_BYTES,
+			descriptorpb.FieldDescriptorProto_TYPE_DOUBLE,
 			descriptorpb.FieldDescriptorProto_TYPE_MESSAGE
 		one, many = descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL, descriptorpb.FieldDescriptorProto_LABEL_REPEATED
 	)
-	field := func(name string, number int32, typ descriptorpb.FieldDescriptorProto_Type,
+	field := func(name string, at int32, typ descriptorpb.FieldDescriptorProto_Type,
 		label descriptorpb.FieldDescriptorProto_Label, of string,
 	) *descriptorpb.FieldDescriptorProto {
-		f := &descriptorpb.FieldDescriptorProto{Name: &name, Number: &number, Type: &typ, Label: &label, JsonName: &name}
+		f := &descriptorpb.FieldDescriptorProto{Name: &name, Number: &at, Type: &typ, Label: &label, JsonName: &name}
 		if of != "" {
 			f.TypeName = new(".velaros.protobuf." + of)
 		}
@@ -50,6 +51,7 @@ func describe() protoreflect.MessageDescriptor {
 			},
 			{Name: new("Error"), Field: []*descriptorpb.FieldDescriptorProto{
 				field("error", 1, text, one, ""), field("code", 2, text, one, ""), field("fields", 3, message, many, "FieldError"),
+				field("retry_after", 4, number, one, ""),
 			}},
 			{Name: new("FieldError"), Field: []*descriptorpb.FieldDescriptorProto{
 				field("field", 1, text, one, ""), field("error", 2, text, one, ""),

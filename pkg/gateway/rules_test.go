@@ -193,7 +193,7 @@ func TestLimitsDoNotAllocate(t *testing.T) {
 		MessageRate: quota.Rate{PerSecond: 1e9}, ByteRate: quota.Rate{PerSecond: 1e9},
 	}}
 	g.gate.made = time.Now()
-	c := &conn{g: g, limits: g.newLimiter()}
+	c := &conn{g: g, ctx: t.Context(), client: &client{}, limits: g.newLimiter()}
 	r := &rules{rate: quota.Rate{PerSecond: 1e9}}
 	c.limits.bucket(r, 0)
 	if n := testing.AllocsPerRun(100, func() {
