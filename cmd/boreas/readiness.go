@@ -15,11 +15,17 @@ import (
 // come meanwhile.
 const outageGrace = 15 * time.Second
 
+// routeGrace is how long a gateway that starts waits for a first route. If Redis has
+// just lost its data, the services announce their routes again within that time; a
+// client that came before would be told that there are none.
+const routeGrace = 2 * time.Second
+
 // readiness answers /readyz. The zero value is that of a starting process.
 type readiness struct {
 	mu      sync.Mutex
 	gateway *gateway.Gateway
-	served  bool      // the gateway was ready once
+	started time.Time // when a probe first found the gateway ready, though it may know no route
+	served  bool      // the gateway was ready once, for clients
 	outage  time.Time // when a probe first found Redis away; zero while it is there
 }
 
@@ -37,13 +43,18 @@ func (r *readiness) ready() error {
 	if r.gateway == nil {
 		return errors.New("starting: Redis has not answered yet")
 	}
-	return r.judge(time.Now(), r.gateway.Ready())
+	return r.judge(time.Now(), r.gateway.Ready(), r.gateway.HasRoutes())
 }
 
 // judge overlooks what the gateway says of itself (unready) as long as it is only a
 // short outage of Redis.
-func (r *readiness) judge(now time.Time, unready error) error {
+func (r *readiness) judge(now time.Time, unready error, routes bool) error {
+	if unready == nil && r.started.IsZero() {
+		r.started = now
+	}
 	switch {
+	case unready == nil && !r.served && !routes && now.Sub(r.started) < routeGrace:
+		return errors.New("starting: no service has announced a route yet")
 	case unready == nil:
 		r.served, r.outage = true, time.Time{}
 		return nil

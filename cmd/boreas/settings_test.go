@@ -111,8 +111,30 @@ func TestReadinessOutage(t *testing.T) {
 		{4*time.Second + outageGrace, nil, true},
 		{5*time.Second + outageGrace, away, true}, // a new outage
 	} {
-		if err := r.judge(start.Add(step.after), step.gateway); (err == nil) != step.ready {
+		if err := r.judge(start.Add(step.after), step.gateway, true); (err == nil) != step.ready {
 			t.Errorf("after %v: %v, want ready %v", step.after, err, step.ready)
+		}
+	}
+}
+
+// TestReadinessRoutes checks that a gateway that starts waits for a route, but not
+// for ever, and that one which is ready stays so without one.
+func TestReadinessRoutes(t *testing.T) {
+	start := time.Now()
+	for _, test := range []struct {
+		name   string
+		routes [4]bool // at 0, a half, just before and at the end of the grace
+		ready  [4]bool
+	}{
+		{"none", [4]bool{}, [4]bool{false, false, false, true}},
+		{"late", [4]bool{false, true, true, true}, [4]bool{false, true, true, true}},
+		{"lost", [4]bool{true, false, false, false}, [4]bool{true, true, true, true}},
+	} {
+		var r readiness
+		for i, after := range []time.Duration{0, routeGrace / 2, routeGrace - 1, routeGrace} {
+			if err := r.judge(start.Add(after), nil, test.routes[i]); (err == nil) != test.ready[i] {
+				t.Errorf("%s, after %v: %v, want ready %v", test.name, after, err, test.ready[i])
+			}
 		}
 	}
 }

@@ -131,6 +131,9 @@ func (g *Gateway) CanServePath(path string) bool {
 	return checkPath(p) == nil && g.routes.Load().lookup(p) != nil
 }
 
+// HasRoutes reports whether any service announces routes to this gateway now.
+func (g *Gateway) HasRoutes() bool { return len(g.routes.Load().services) > 0 }
+
 // ErrUnreachable is what Ready returns when nothing but Redis is missing: sockets
 // that are pinned go on, and it may be back in a moment.
 var ErrUnreachable = errors.New("the gateway does not reach Redis")

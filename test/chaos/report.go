@@ -41,12 +41,21 @@ func (r *Row) judge(v verdict, causes ...Fault) {
 	case v.refused != "":
 		r.Refused++
 		if !explained {
-			r.Problems = append(r.Problems, "a new session was refused with "+v.refused)
+			r.Problems = append(r.Problems, "a new session was refused with "+v.refused+during(causes))
 		}
 	case v.closed && !explained:
 		r.Unexplained++
-		r.Problems = append(r.Problems, fmt.Sprintf("a session was closed with %d", v.code))
+		r.Problems = append(r.Problems, fmt.Sprintf("a session was closed with %d%s", v.code, during(causes)))
 	}
+}
+
+// during names what was injected when a session ended.
+func during(causes []Fault) string {
+	names := make([]string, len(causes))
+	for i, f := range causes {
+		names[i] = f.Name
+	}
+	return fmt.Sprintf(" (%q)", names)
 }
 
 // recovered adds how long the sessions stood still after a fault.
