@@ -50,6 +50,7 @@ type gatewayFlags struct {
 	AcceptRate          quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Handshakes per second, and at once; 0 for no limit."`
 	MessageRate         quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Messages per second of one socket, and at once; 0 for no limit."`
 	ByteRate            quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Bytes of messages per second of one socket, and at once; 0 for no limit."`
+	ReportRate          quota.Rate    `default:"${report_rate}" placeholder:"RATE:BURST" help:"Reports of latency per second of one socket, and at once."`
 	MaxInFlight         int           `default:"0" help:"Requests of one socket without an answer; 0 for no limit."`
 	RateGrace           time.Duration `default:"${rate_grace}" help:"Time of going far over a rate after which a socket is closed; negative for never."`
 	MaxMessageBytes     int           `default:"${max_message_bytes}" help:"Largest message of a client, in bytes."`
@@ -78,6 +79,7 @@ var gatewayDefaults = kong.Vars{
 	"forward_headers":       strings.Join(gateway.DefaultForwardHeaders(), ","),
 	"max_sockets":           strconv.Itoa(gateway.DefaultMaxSockets),
 	"max_handshakes":        strconv.Itoa(gateway.DefaultMaxHandshakes),
+	"report_rate":           gateway.DefaultReportRate().String(),
 	"rate_grace":            gateway.DefaultRateGrace.String(),
 	"max_message_bytes":     strconv.Itoa(gateway.DefaultMaxMessageBytes),
 	"max_fragments":         strconv.Itoa(gateway.DefaultMaxFragments),
@@ -105,6 +107,7 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 		AcceptRate:          f.AcceptRate,
 		MessageRate:         f.MessageRate,
 		ByteRate:            f.ByteRate,
+		ReportRate:          f.ReportRate,
 		MaxInFlight:         f.MaxInFlight,
 		RateGrace:           f.RateGrace,
 		MaxMessageBytes:     f.MaxMessageBytes,

@@ -224,11 +224,14 @@ func (c *client) write(path, id string, data []byte) error {
 	return c.ws.WriteMessage(websocket.TextMessage, msg)
 }
 
-// report tells the gateway the last latency.
+// report tells the gateway the last latency, if there is one.
 func (c *client) report() error {
 	c.mu.Lock()
 	latency := c.latency
 	c.mu.Unlock()
+	if latency == 0 {
+		return nil
+	}
 	return c.write("/$latency", reportID, fmt.Appendf(nil, `{"ms":%.3f}`, float64(latency.Microseconds())/1000))
 }
 

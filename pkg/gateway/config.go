@@ -99,6 +99,9 @@ type Config struct {
 	// bytes of messages. A message beyond is answered with the error rate_limited.
 	// Default: no limit.
 	MessageRate, ByteRate quota.Rate
+	// ReportRate is how many reports of latency one socket may send to [LatencyPath]. One
+	// beyond is answered with the error rate_limited. Default 1 per second, 10 at once.
+	ReportRate quota.Rate
 	// MaxInFlight is how many requests (messages with a path and an id) of one socket
 	// may be without an answer; one more is answered with the error rate_limited. A
 	// request that is not answered for a minute no longer counts. Default: no limit.
@@ -178,6 +181,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.MaxSockets, DefaultMaxSockets)
 	setDefault(&c.MaxHandshakes, DefaultMaxHandshakes)
+	setDefault(&c.ReportRate, DefaultReportRate())
 	setDefault(&c.RateGrace, DefaultRateGrace)
 	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
 	setDefault(&c.MaxFragments, DefaultMaxFragments)
@@ -238,7 +242,7 @@ func (c Config) validate() error {
 		name string
 		rate quota.Rate
 		one  int // what must fit
-	}{{"AcceptRate", c.AcceptRate, 1}, {"MessageRate", c.MessageRate, 1}, {"ByteRate", c.ByteRate, c.MaxMessageBytes}} {
+	}{{"AcceptRate", c.AcceptRate, 1}, {"MessageRate", c.MessageRate, 1}, {"ReportRate", c.ReportRate, 1}, {"ByteRate", c.ByteRate, c.MaxMessageBytes}} {
 		if err := r.rate.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("gateway.Config.%s: %w", r.name, err))
 		}

@@ -26,9 +26,8 @@ func (c *conn) dispatch(msg []byte) ending {
 	if err != nil {
 		return c.refuse(head.ID, &envelope.Failure{Code: wire.CodeBadMessage, Message: err.Error()})
 	}
-	if string(head.Path) == AuthPath {
-		c.renew(head)
-		return ending{}
+	if isReserved(head.Path) {
+		return c.reserved(head)
 	}
 	to, no := c.route(head)
 	if no == nil {

@@ -43,6 +43,9 @@ type Hooks struct {
 	// Limited is called for each message or handshake that was over a limit or, for
 	// LimitSchema, did not fit; besides Rejected or Refused.
 	Limited func(Scope, Limit)
+	// Reported is called with each latency that a client reports: its word, within
+	// Config.ReportRate.
+	Reported func(latency time.Duration)
 	// Pinned is called when a socket was bound to an instance of a service, or
 	// could not be, with the time that it took.
 	Pinned func(service string, took time.Duration, err error)
@@ -121,6 +124,9 @@ func (h Hooks) orNothing() Hooks {
 	}
 	if h.Limited == nil {
 		h.Limited = func(Scope, Limit) {}
+	}
+	if h.Reported == nil {
+		h.Reported = func(time.Duration) {}
 	}
 	if h.Pinned == nil {
 		h.Pinned = func(string, time.Duration, error) {}

@@ -30,6 +30,7 @@ const (
 	LimitConnectionRate Limit = "connection_rate" // handshakes per second
 	LimitMessageRate    Limit = "message_rate"
 	LimitByteRate       Limit = "byte_rate"
+	LimitReportRate     Limit = "report_rate"  // of latency, per second
 	LimitInFlight       Limit = "in_flight"    // requests without an answer
 	LimitMessageBytes   Limit = "message_size" // of one message
 	LimitSchema         Limit = "schema"       // data that does not fit
@@ -45,6 +46,7 @@ type limiter struct {
 	now             time.Duration // since the gateway was made, when bytes came last
 	stale           bool          // bytes have come since
 	messages, bytes quota.Bucket
+	reports         quota.Bucket             // of latency
 	routes          map[*rules]*quota.Bucket // those in use; see bucket
 	judged          time.Duration            // since when the next two are counted
 	refused, passed int                      // messages

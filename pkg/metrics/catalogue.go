@@ -22,6 +22,7 @@ var (
 	gatewayRequest        = timesOf("boreas_gateway_request_duration_seconds", "From reading a client's message to writing the reply. One message of a socket is timed at a time.", "gateway", "service", "route")
 	gatewayAnswer         = timesOf("boreas_gateway_integration_duration_seconds", "From reading a client's message to the arrival of the service's reply.", "gateway", "service")
 	gatewayQueue          = timesOf("boreas_gateway_queue_duration_seconds", "From the arrival of a service's reply to the end of its writing.", "gateway")
+	gatewayReported       = timesOf("boreas_gateway_client_latency_seconds", "Latencies that clients report of themselves: their word.", "gateway")
 	gatewayCreditWait     = timesOf("boreas_gateway_credit_wait_seconds", "How long the reading from a client stopped because a service gave no credit.", "gateway", "service")
 	gatewayPin            = timesOf("boreas_gateway_pin_duration_seconds", "How long it took to bind a socket to an instance.", "gateway", "service")
 	gatewayPinFailed      = counterOf("boreas_gateway_pins_failed_total", "Times that a socket could not be bound to an instance.", "gateway", "service")

@@ -29,6 +29,7 @@ func (m *Metrics) Gateway(name string) gateway.Hooks {
 	sent, sentBytes := m.counter(gatewaySent, name), m.counter(gatewaySentBytes, name)
 	dropped := m.counter(gatewayDropped, name)
 	queue := m.histogram(gatewayQueue, name)
+	reported := m.histogram(gatewayReported, name)
 	left := m.gauge(gatewayDrainLeft, name)
 	for _, reason := range unexpected {
 		m.counter(gatewayUnexpected, name, reason) // so that 0 shows
@@ -77,6 +78,7 @@ func (m *Metrics) Gateway(name string) gateway.Hooks {
 			}
 			m.counter(gatewayRenewals, name, method, result).add(1)
 		},
+		Reported: reported.time,
 		Rejected: func(code wire.ErrorCode) { m.counter(gatewayRejected, name, string(code)).add(1) },
 		Pinned: func(service string, took time.Duration, err error) {
 			s := services.with(service)

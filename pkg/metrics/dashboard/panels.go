@@ -63,6 +63,7 @@ var Rows = []Row{
 		quantiles("Over the link and back", "boreas_link_rtt_seconds"),
 		quantiles("In the service's queue", "boreas_service_queue_duration_seconds"),
 		quantiles("In handlers", "boreas_service_handler_duration_seconds"),
+		quantiles("As clients report it", "boreas_gateway_client_latency_seconds"),
 		quantiles("Waiting for a slow service", "boreas_gateway_credit_wait_seconds"),
 		quantiles("Pinning", "boreas_gateway_pin_duration_seconds"),
 	}},
