@@ -58,13 +58,13 @@ func (r *Registry) reapGateway(ctx context.Context, name string, leaves bool) er
 	if err != nil || m.kind != KindGateway {
 		return nil //nolint:nilerr // not ours: leave it alone
 	}
-	k, force, removed := r.keys.gateways(), "0", 0
+	k, force, cursor, removed := r.keys.gateways(), "0", "0", 0
 	if leaves {
 		force = "1"
 	}
 	var done []string
 	for {
-		args := []any{name, force, ms(r.cfg.LeaseTTL), r.keys.events(), gatewaysEntry, ms(rememberDead), reapChunk, m.incarnation.String()}
+		args := []any{name, force, ms(r.cfg.LeaseTTL), r.keys.events(), gatewaysEntry, ms(rememberDead), reapChunk, m.incarnation.String(), cursor}
 		for _, id := range done {
 			args = append(args, id)
 		}
@@ -85,7 +85,7 @@ func (r *Registry) reapGateway(ctx context.Context, name string, leaves bool) er
 		default: // alive, gone
 			return nil
 		}
-		done = reply[1:]
+		cursor, done = reply[1], reply[2:]
 		removed += len(done)
 		if err := r.unhost(ctx, name[len(gatewayPrefix):], done); err != nil {
 			return err
