@@ -41,6 +41,21 @@ func TestBalancerTakesTurns(t *testing.T) {
 	}
 }
 
+func TestBalancerPassesOver(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "here") }))
+	defer s.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	addresses := []string{strings.TrimPrefix(gone.URL, "http://"), strings.TrimPrefix(s.URL, "http://")}
+	for range 2 {
+		w := httptest.NewRecorder()
+		newBalancer(addresses, slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		if w.Code != http.StatusOK || w.Body.String() != "here" {
+			t.Errorf("with one of two away: %d %s", w.Code, w.Body)
+		}
+	}
+}
+
 func TestServerRefusesLongHeaders(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

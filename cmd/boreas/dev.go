@@ -81,8 +81,9 @@ func (c *devCmd) Run(p *process) error {
 	err = c.runGateways(failed, p, m, redis, shown, public)
 	stopInstances()
 	err = errors.Join(err, instances.Wait())
-	if p.ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil // stopped while it started
+	if p.ctx.Err() != nil && err != nil { // stopped while it started, or in the middle of something
+		p.logger.Info("not everything came to an end in time", "error", err)
+		return nil
 	}
 	return err
 }
@@ -115,28 +116,36 @@ func (c *devCmd) runGateways(failed context.Context, p *process, m *metrics.Metr
 		err = errors.Join(err, group.Wait())
 	}()
 
-	var gateways []*gateway.Gateway
+	var running []*gateway.Gateway
+	var gateways []*devGateway
 	var addresses []string
 	for i := range c.Gateways {
 		l, err := listen(ctx, "gateway", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
-		e, err := newDevEdge(ctx, p, m, redis, nodeID("gateway", i))
+		id := nodeID("gateway", i)
+		d := &devGateway{
+			id: id, address: l.Addr().String(), kill: make(chan struct{}, 1), logger: p.logger,
+			start: func(ctx context.Context) (*edge, error) { return newDevEdge(ctx, p, m, redis, id) },
+		}
+		e, err := d.start(ctx)
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		group.Go(func() error { return e.run(ctx, l) })
-		gateways = append(gateways, e.gateway)
-		addresses = append(addresses, l.Addr().String())
+		group.Go(func() error { return d.run(ctx, l, e) })
+		running = append(running, e.gateway)
+		gateways = append(gateways, d)
+		addresses = append(addresses, d.address)
 	}
-	if err := awaitRoutes(ctx, gateways); err != nil {
+	if err := awaitRoutes(ctx, running); err != nil {
 		return err
 	}
 
 	mux := http.NewServeMux()
 	mux.Handle("/ws", newBalancer(addresses, p.logger))
-	mux.Handle("/", chat.Page())
+	mux.Handle("/", chat.DevPage())
+	mux.Handle("/dev/", devKiller(gateways))
 	mux.Handle("GET /metrics", m.Handler())
 	front := newHTTPServer(mux, p.logger)
 	group.Go(func() error {

@@ -140,7 +140,7 @@ func TestTwoTabsChat(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s reads: %v", names[i], err)
 		}
-		// A tab sees its own message, and no other's.
+		// A tab has sent its own message, and no other.
 		if len(got) != 1 || got[0].Who != names[i] || got[0].Text != text {
 			t.Fatalf("%s sees %+v", names[i], got)
 		}
@@ -158,6 +158,22 @@ func TestTwoTabsChat(t *testing.T) {
 		t.Errorf("two tabs used the gateways %v and the instances %v; want two of each", gateways, instances)
 	}
 
+	// Each is heard by the other, and sees who is here.
+	for i, tab := range tabs {
+		other := names[1-i]
+		awaitTrue(tab, t, names[i]+" hears "+other, received(other, "hello from "+other))
+		awaitTrue(tab, t, names[i]+" sees who is here", `document.getElementById("here").textContent === "alicebob"`)
+	}
+	err := chromedp.Do(first,
+		chromedp.SendKeys(css("#whom"), "bob"),
+		chromedp.SendKeys(css("#notice-text"), "psst"),
+		chromedp.Click(css("#notify-button")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(tabs[1], t, "bob is notified", `document.getElementById("notices").textContent === "alice: psst"`)
+
 	// The socket keeps its counter on its instance, across messages.
 	for want := 1; want <= 2; want++ {
 		if err := chromedp.Do(first, chromedp.Click(css("#count"))); err != nil {
@@ -167,5 +183,41 @@ func TestTwoTabsChat(t *testing.T) {
 		if _, err := chromedp.Run(first, chromedp.Poll[bool](reached)); err != nil {
 			t.Fatalf("counter to %d: %v", want, err)
 		}
+	}
+
+	// The gateway of one is killed: it comes back by another, and they chat on.
+	var before string
+	if before, err = chromedp.Run(first, chromedp.Evaluate[string](socket)); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(first, chromedp.Click(css("#kill"))); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(first, t, "alice is back", fmt.Sprintf(
+		`document.getElementById("state").dataset.state === "joined" && %s !== %q && %[1]s !== "–"`, socket, before))
+	for i, tab := range tabs {
+		text := "still here, " + names[1-i]
+		if err := chromedp.Do(tab, chromedp.SendKeys(css("#text"), text), chromedp.Click(css("#send"))); err != nil {
+			t.Fatalf("%s writes: %v", names[i], err)
+		}
+		awaitTrue(tabs[1-i], t, names[1-i]+" hears "+names[i]+" again", received(names[i], text))
+	}
+}
+
+// socket is the id of a tab's socket.
+const socket = `document.getElementById("socket").textContent`
+
+// received asks whether a tab has got a message from another.
+func received(who, text string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll("#log li[data-status=received]")].some((li) =>
+		li.querySelector(".who").textContent === %q && li.querySelector(".text").textContent === %q)`, who, text)
+}
+
+// awaitTrue waits until a condition holds in a tab.
+func awaitTrue(tab context.Context, t *testing.T, what, condition string) {
+	t.Helper()
+	if _, err := chromedp.Run(tab, chromedp.Poll[bool](condition)); err != nil {
+		page, _ := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.innerText"))
+		t.Fatalf("%s: %v; the page:\n%s", what, err, page)
 	}
 }

@@ -3,10 +3,21 @@
 //
 //	/echo          answers with the data that it was sent
 //	/whoami        tells the socket, the gateway's node and the instance's
-//	/chat/join     keeps a username and a room on the socket
-//	/chat/message  takes a text from a socket that has joined
+//	/chat/join     puts the socket into a room, under a username
+//	/chat/message  sends a text to all others in the room
+//	/chat/here     tells a socket that has just joined who was there before
+//	/chat/notify   sends a text to all sockets of a user, in whatever room
 //	/counter/add   adds 1, or as many as are given, to a counter on the socket
 //	/health        is private: no client can reach it
+//
+// A room is a group, so that its messages reach everyone in it, whatever gateway and
+// instance they are on. What clients are pushed:
+//
+//	/chat/joined   a socket has joined the room; clients answer with /chat/here
+//	/chat/here     a socket was in the room before
+//	/chat/left     a socket has left the room, or is gone
+//	/chat/message  somebody in the room has said something
+//	/notify        somebody has a message for the user
 //
 // Clients may speak JSON, MessagePack or Protobuf; the data of a Protobuf message is a
 // google.protobuf.Struct.
@@ -16,14 +27,10 @@
 package chat
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/boreas-ws/boreas/pkg/router"
 	"github.com/boreas-ws/boreas/pkg/router/middleware/json"
 	"github.com/boreas-ws/boreas/pkg/router/middleware/msgpack"
 	"github.com/boreas-ws/boreas/pkg/router/middleware/protobuf"
-	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // The limits on what a client may send, in bytes.
@@ -38,22 +45,19 @@ const (
 	keyCounter = "counter"
 )
 
-// member is who a socket speaks for, and where.
-type member struct{ username, room string }
-
-// codeNotJoined is the error code of a message from a socket that has not joined.
-const codeNotJoined wire.ErrorCode = "not_joined"
-
 // Router returns the routes of the service.
 func Router() *router.Router {
 	r := router.NewRouter()
 	r.Use(json.Middleware())
 	r.Use(msgpack.Middleware())
 	r.Use(protobuf.Middleware())
+	r.UseClose(closed)
 	r.PublicBind("/echo", echo)
 	r.PublicBind("/whoami", whoami)
 	r.PublicBind("/chat/join", join)
 	r.PublicBind("/chat/message", message)
+	r.PublicBind("/chat/here", here)
+	r.PublicBind("/chat/notify", notify)
 	r.PublicBind("/counter/add", add)
 	r.Bind("/health", health)
 	return r
@@ -67,42 +71,6 @@ func whoami(ctx *router.Context) {
 		"gateway":  ctx.GatewayNode(),
 		"instance": ctx.Instance(),
 	})
-}
-
-func join(ctx *router.Context) {
-	var in struct {
-		Username string `json:"username" msgpack:"username"`
-		Room     string `json:"room" msgpack:"room"`
-	}
-	if !read(ctx, &in) {
-		return
-	}
-	if !isName(in.Username) || !isName(in.Room) {
-		ctx.Error = router.NewError(wire.CodeValidation, fmt.Sprintf("username and room must both have 1 to %d bytes", maxName))
-		return
-	}
-	ctx.SetOnSocket(keyMember, member{in.Username, in.Room})
-	answer(ctx, map[string]any{"status": "joined", "room": in.Room})
-}
-
-func isName(s string) bool { return strings.TrimSpace(s) != "" && len(s) <= maxName }
-
-func message(ctx *router.Context) {
-	if _, joined := ctx.GetFromSocket(keyMember); !joined {
-		ctx.Error = router.NewError(codeNotJoined, "this socket is in no room: send /chat/join with a username and a room first")
-		return
-	}
-	var in struct {
-		Text string `json:"text" msgpack:"text"`
-	}
-	if !read(ctx, &in) {
-		return
-	}
-	if in.Text == "" || len(in.Text) > maxText {
-		ctx.Error = router.NewError(wire.CodeValidation, fmt.Sprintf("text must have 1 to %d bytes", maxText))
-		return
-	}
-	answer(ctx, map[string]any{"status": "sent"})
 }
 
 func add(ctx *router.Context) {

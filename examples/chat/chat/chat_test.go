@@ -27,8 +27,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve runs a gateway and an instance of the service, and returns the gateway's URL.
-func serve(t *testing.T) string {
+// start runs a gateway and an instance of the service, and returns the gateway's URL.
+func start(t *testing.T) string {
 	t.Helper()
 	srv := redistest.Start(t, redistest.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -69,6 +69,7 @@ type client struct {
 	ws       *websocket.Conn
 	encoding envelope.Encoding
 	next     int
+	pushes   []string // not looked at: path and data
 }
 
 func dial(t *testing.T, url string, encoding envelope.Encoding) *client {
@@ -107,15 +108,47 @@ func (c *client) call(path, data string) (reply string) {
 	if err := c.ws.WriteMessage(int(c.encoding.MessageType()), out); err != nil {
 		c.t.Fatal(err)
 	}
+	for {
+		head := c.read()
+		if len(head.ID) == 0 {
+			c.pushes = append(c.pushes, string(head.Path)+" "+c.toJSON(head.Data))
+			continue
+		}
+		if string(head.ID) != id {
+			c.t.Fatalf("%s was answered with %q", path, head.ID)
+		}
+		return c.toJSON(head.Data)
+	}
+}
+
+// read returns the next message.
+func (c *client) read() envelope.Head {
+	c.t.Helper()
 	_, in, err := c.ws.ReadMessage()
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	head, err := c.encoding.Peek(in)
-	if err != nil || string(head.ID) != id {
-		c.t.Fatalf("%s was answered with %q (%v)", path, in, err)
+	if err != nil {
+		c.t.Fatalf("%q: %v", in, err)
 	}
-	return c.toJSON(head.Data)
+	return head
+}
+
+// gets waits for a push with a path whose data, as JSON, holds part; it forgets those
+// before it.
+func (c *client) gets(path, part string) {
+	c.t.Helper()
+	for {
+		for i, p := range c.pushes {
+			if strings.HasPrefix(p, path+" ") && strings.Contains(p, part) {
+				c.pushes = c.pushes[i+1:]
+				return
+			}
+		}
+		head := c.read()
+		c.pushes = []string{string(head.Path) + " " + c.toJSON(head.Data)}
+	}
 }
 
 func (c *client) fromJSON(data string) []byte {
@@ -159,7 +192,7 @@ func (c *client) toJSON(data []byte) string {
 }
 
 func TestRoutesInEveryEncoding(t *testing.T) {
-	url := serve(t)
+	url := start(t)
 	for _, encoding := range []envelope.Encoding{envelope.JSON, envelope.MsgPack, envelope.Protobuf} {
 		t.Run(encoding.Subprotocol(), func(t *testing.T) {
 			c, other := dial(t, url, encoding), dial(t, url, encoding)
@@ -190,14 +223,66 @@ func TestRoutesInEveryEncoding(t *testing.T) {
 	}
 }
 
+// TestRoom: what one says in a room is heard by the others in it, in their encoding,
+// and they learn who comes, who was there and who leaves.
+func TestRoom(t *testing.T) {
+	url := start(t)
+	alice, bob := dial(t, url, envelope.JSON), dial(t, url, envelope.Protobuf)
+	carol, dave := dial(t, url, envelope.MsgPack), dial(t, url, envelope.JSON)
+	alice.call("/chat/join", `{"username":"alice","room":"r"}`)
+	bob.call("/chat/join", `{"username":"bob","room":"r"}`)
+	alice.gets("/chat/joined", `"username":"bob"`)
+	carol.call("/chat/join", `{"username":"carol","room":"r"}`)
+	dave.call("/chat/join", `{"username":"dave","room":"elsewhere"}`)
+	bob.gets("/chat/joined", `"username":"carol"`)
+
+	var who struct{ Socket string }
+	if err := stdjson.Unmarshal([]byte(carol.call("/whoami", "")), &who); err != nil {
+		t.Fatal(err)
+	}
+	if got := bob.call("/chat/here", fmt.Sprintf(`{"socket":%q}`, who.Socket)); got != `{"status":"told"}` {
+		t.Errorf("/chat/here gave %s", got)
+	}
+	carol.gets("/chat/here", `"username":"bob"`)
+
+	alice.call("/chat/message", `{"text":"hi all"}`)
+	bob.gets("/chat/message", `"text":"hi all","username":"alice"`)
+	carol.gets("/chat/message", `"text":"hi all","username":"alice"`)
+
+	for _, tt := range []struct{ data, want string }{
+		{`{"user":"dave","text":"lunch?"}`, `{"reached":1,"status":"sent"}`},
+		{`{"user":"nobody","text":"lunch?"}`, `{"reached":0,"status":"sent"}`},
+	} {
+		if got := alice.call("/chat/notify", tt.data); got != tt.want {
+			t.Errorf("/chat/notify %s gave %s, want %s", tt.data, got, tt.want)
+		}
+	}
+	dave.gets("/notify", `{"from":"alice","text":"lunch?"}`)
+
+	carol.call("/chat/join", `{"username":"carol","room":"elsewhere"}`)
+	alice.gets("/chat/left", `"username":"carol"`)
+	dave.gets("/chat/joined", `"username":"carol"`)
+	_ = bob.ws.Close()
+	alice.gets("/chat/left", `"username":"bob"`)
+	for _, c := range []*client{alice, dave} {
+		for _, p := range c.pushes {
+			if strings.HasPrefix(p, "/chat/message") {
+				t.Errorf("somebody who should not gets %s", p)
+			}
+		}
+	}
+}
+
 func TestErrorsAreClear(t *testing.T) {
-	c := dial(t, serve(t), envelope.JSON)
+	c := dial(t, start(t), envelope.JSON)
 	for _, tt := range []struct{ path, data, code, text string }{
 		{"/chat/message", `{"text":"hi"}`, "not_joined", "/chat/join"},
 		{"/chat/join", `{"username":"alice"}`, "validation", "username and room"},
 		{"/chat/join", `{"username":" ","room":"x"}`, "validation", "username and room"},
 		{"/chat/join", fmt.Sprintf(`{"username":%q,"room":"x"}`, strings.Repeat("x", maxName+1)), "validation", "64 bytes"},
 		{"/chat/join", `{"username":1,"room":"x"}`, "validation", "/chat/join"},
+		{"/chat/here", `{"socket":"x"}`, "not_joined", "/chat/join"},
+		{"/chat/notify", `{"user":"bob","text":"hi"}`, "not_joined", "/chat/join"},
 		{"/health", ``, "no_route", "/health"},
 	} {
 		var got struct{ Error, Code string }
@@ -207,8 +292,12 @@ func TestErrorsAreClear(t *testing.T) {
 		}
 	}
 	c.call("/chat/join", `{"username":"alice","room":"general"}`)
-	if got := c.call("/chat/message", `{"text":""}`); !strings.Contains(got, "validation") {
-		t.Errorf("an empty text gave %s", got)
+	for _, tt := range []struct{ path, data string }{
+		{"/chat/message", `{"text":""}`}, {"/chat/here", `{}`}, {"/chat/notify", `{"user":"bob"}`},
+	} {
+		if got := c.call(tt.path, tt.data); !strings.Contains(got, "validation") {
+			t.Errorf("%s %s gave %s", tt.path, tt.data, got)
+		}
 	}
 }
 
@@ -222,6 +311,14 @@ func TestPageNeedsNothingElse(t *testing.T) {
 		if strings.Contains(w.Body.String(), external) {
 			t.Errorf("the page holds %s", external)
 		}
+	}
+	if strings.Contains(w.Body.String(), "<meta name=\"boreas-dev\"") {
+		t.Error("the page offers to kill gateways")
+	}
+	w = httptest.NewRecorder()
+	DevPage().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	if !strings.Contains(w.Body.String(), "<meta name=\"boreas-dev\"") {
+		t.Error("the page of boreas dev does not offer to kill gateways")
 	}
 	w = httptest.NewRecorder()
 	Page().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/other", http.NoBody))

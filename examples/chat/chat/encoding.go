@@ -3,6 +3,7 @@ package chat
 import (
 	stdjson "encoding/json"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/boreas-ws/boreas/pkg/envelope"
@@ -64,4 +65,19 @@ func send(ctx *router.Context, data any) {
 	if err := ctx.Send(data); err != nil {
 		ctx.Error = err
 	}
+}
+
+// pushed is an object as the data of a push, for clients of each encoding. Texts that
+// are no UTF-8, which MessagePack clients may send, are refused.
+func pushed(object map[string]any) (router.Payloads, error) {
+	text, err := stdjson.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	data, err := structpb.NewStruct(object)
+	if err != nil {
+		return nil, router.NewError(wire.CodeValidation, err.Error())
+	}
+	binary, err := proto.Marshal(data)
+	return router.Payloads{envelope.JSON: text, envelope.Protobuf: binary}, err
 }

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	_ "embed"
 	"net/http"
 )
@@ -10,7 +11,15 @@ var page []byte
 
 // Page serves the one page of the demo at /, and nothing else. It connects to /ws of
 // the host that it came from.
-func Page() http.Handler {
+func Page() http.Handler { return serve(page) }
+
+// DevPage is Page with a button that kills a gateway: DELETE /dev/gateways/{node} of
+// the same host.
+func DevPage() http.Handler {
+	return serve(bytes.Replace(page, []byte("<title>"), []byte("<meta name=\"boreas-dev\" content=\"1\">\n<title>"), 1))
+}
+
+func serve(page []byte) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
