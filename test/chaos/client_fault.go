@@ -189,10 +189,10 @@ func (e *experiment) isPinned(ctx context.Context, socket string) (bool, error) 
 // outOfMemory lets Redis take no more data, for longer than a gateway waits for a pin
 // and than leases last. New sockets must be told so, and the others go on.
 func outOfMemory(ctx context.Context, e *experiment) (err error) {
-	if err := e.do(ctx, "CONFIG", "SET", "maxmemory", "1"); err != nil {
+	if err := e.configure(ctx, "maxmemory", "1"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.do(ctx, "CONFIG", "SET", "maxmemory", "0")) }()
+	defer func() { err = errors.Join(err, e.configure(ctx, "maxmemory", "0")) }()
 	ws, err := dial(ctx, e.someURL())
 	if err != nil {
 		return err

@@ -96,6 +96,20 @@ func (e *experiment) do(ctx context.Context, args ...any) error {
 	return nil
 }
 
+// configure changes a setting of all servers that live: a failover, even one that is
+// still under way, does not undo it.
+func (e *experiment) configure(ctx context.Context, name, value string) error {
+	for _, s := range e.backend.servers() {
+		if s.PID() == 0 {
+			continue
+		}
+		if err := s.Client().ConfigSet(ctx, name, value).Err(); err != nil {
+			return fmt.Errorf("%s %s: %w", name, value, err)
+		}
+	}
+	return nil
+}
+
 // every repeats a command a few times.
 func (e *experiment) every(ctx context.Context, interval time.Duration, times int, args ...any) error {
 	for range times {
@@ -142,11 +156,11 @@ func redisFaults() []Fault {
 			return e.every(ctx, 200*time.Millisecond, 15, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 		}},
 		{Number: 8, Name: "tiny pub/sub output buffer", Backend: Standalone, anywhere: true, inject: func(ctx context.Context, e *experiment) error {
-			if err := e.do(ctx, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 4096 0 0"); err != nil {
+			if err := e.configure(ctx, "client-output-buffer-limit", "pubsub 4096 0 0"); err != nil {
 				return err
 			}
 			pause(ctx, 3*time.Second)
-			return e.do(ctx, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
+			return e.configure(ctx, "client-output-buffer-limit", "pubsub 33554432 8388608 60")
 		}},
 		{Number: 9, Name: "CLIENT PAUSE WRITE and ALL", Backend: Standalone, inject: func(ctx context.Context, e *experiment) error {
 			for _, mode := range []string{"WRITE", "ALL"} {

@@ -88,9 +88,7 @@ func openSession(ctx context.Context, url string) (*session, error) {
 		gateway: url, ws: ws,
 		slots: make(chan struct{}, window), done: make(chan struct{}),
 	}
-	for range window {
-		s.slots <- struct{}{}
-	}
+	s.slots <- struct{}{} // the others follow with the first answer: a second message must not pass where the first was refused
 	return s, nil
 }
 
@@ -183,6 +181,11 @@ func (s *session) take(b []byte) {
 	case m.Data.Error != "":
 		s.broken = append(s.broken, m.Data.Code+": "+m.Data.Error)
 		return
+	}
+	if s.progress.IsZero() {
+		for range window - 1 {
+			s.release()
+		}
 	}
 	s.progress = time.Now()
 	s.messages.take(m.Data.S)

@@ -46,6 +46,8 @@ func (s *standalone) proxy(node string) *Proxy {
 
 func (s *standalone) client() redis.UniversalClient { return s.Client() }
 
+func (s *standalone) servers() []*redistest.Server { return []*redistest.Server{s.Server} }
+
 func (s *standalone) primaries(context.Context) ([]*redistest.Server, error) {
 	return []*redistest.Server{s.Server}, nil
 }

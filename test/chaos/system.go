@@ -23,6 +23,8 @@ type backend interface {
 	url(node string) (string, error)
 	// client sees the whole of it.
 	client() redis.UniversalClient
+	// servers are all of it, replicas and dead ones included.
+	servers() []*redistest.Server
 	// primaries are the servers that take writes; owner is the one for a key.
 	primaries(ctx context.Context) ([]*redistest.Server, error)
 	owner(ctx context.Context, key string) (*redistest.Server, error)

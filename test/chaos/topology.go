@@ -32,6 +32,8 @@ func (s *sentinelBackend) url(string) (string, error) { return s.URL(), nil }
 
 func (s *sentinelBackend) client() redis.UniversalClient { return s.all }
 
+func (s *sentinelBackend) servers() []*redistest.Server { return s.Servers }
+
 func (s *sentinelBackend) primaries(ctx context.Context) ([]*redistest.Server, error) {
 	master, err := s.Master(ctx)
 	return []*redistest.Server{master}, err
@@ -69,6 +71,8 @@ func startCluster(ctx context.Context) (*clusterBackend, error) {
 func (c *clusterBackend) url(string) (string, error) { return c.URL(), nil }
 
 func (c *clusterBackend) client() redis.UniversalClient { return c.all }
+
+func (c *clusterBackend) servers() []*redistest.Server { return c.Servers }
 
 func (c *clusterBackend) primaries(ctx context.Context) ([]*redistest.Server, error) {
 	return c.Masters(ctx)
