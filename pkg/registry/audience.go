@@ -83,12 +83,28 @@ func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.
 	if err := r.exec(ctx, c); err != nil {
 		return nil, fmt.Errorf("read the hosts of an audience: %w", err)
 	}
-	flat := texts(c.reply)
+	flat, living := texts(c.reply), r.View().Gateways
 	hosts := make(map[wire.Incarnation]Hosting, len(flat)/2)
+	strangers := map[member]Hosting{}
 	for n := 0; n+1 < len(flat); n += 2 {
-		if m, err := parseMember(gatewayPrefix + flat[n]); err == nil {
-			hosts[m.incarnation] = parseHosting(flat[n+1])
+		m, err := parseMember(gatewayPrefix + flat[n])
+		if err != nil {
+			continue
 		}
+		if _, lives := living[m.incarnation]; lives {
+			hosts[m.incarnation] = parseHosting(flat[n+1])
+		} else {
+			strangers[m] = parseHosting(flat[n+1])
+		}
+	}
+	if len(strangers) == 0 {
+		return hosts, nil
+	}
+	if err := r.removeOrphans(ctx, a, strangers); err != nil {
+		return nil, fmt.Errorf("read the hosts of an audience: %w", err)
+	}
+	for m, h := range strangers {
+		hosts[m.incarnation] = h
 	}
 	return hosts, nil
 }

@@ -107,3 +107,29 @@ func (r *Registry) unhost(ctx context.Context, generation string, ids []string) 
 	}
 	return nil
 }
+
+// removeOrphans removes, from entries that were read and from Redis, those of
+// generations without a lease. A generation has its lease before its first entry and
+// until the last is reaped. Only one that lost lease and index with Redis's data, or
+// was reaped while an exchange was on its way, can have entries that nobody reaps; if
+// it lives, the next generation writes them again.
+func (r *Registry) removeOrphans(ctx context.Context, a Audience, entries map[member]Hosting) error {
+	members := slices.Collect(maps.Keys(entries))
+	c := &call{script: scriptLeased, keys: []string{r.keys.gateways().leases}, n: len(members)}
+	for _, m := range members {
+		c.args = append(c.args, m.String())
+	}
+	if err := r.exec(ctx, c); err != nil {
+		return err
+	}
+	for n, leased := range texts(c.reply) {
+		if leased == "1" {
+			continue
+		}
+		delete(entries, members[n])
+		if err := r.unhost(ctx, members[n].String()[len(gatewayPrefix):], []string{string(a)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -34,3 +34,24 @@ func TestReapManyAudiences(t *testing.T) {
 		}
 	}
 }
+
+// TestOrphans: an entry whose generation has no lease, because it was written after
+// Redis lost its data by a gateway that then crashed, goes when somebody looks.
+func TestOrphans(t *testing.T) {
+	servers(t, func(t *testing.T, client *redis.Client) {
+		s := newSingle(t, client)
+		ctx := context.Background()
+		r, a := s.node(inc("r", 1), Hooks{}), GroupAudience("room")
+		hosts := r.keys.audience(a).hosts
+		s.must(client.HSet(ctx, hosts, "dead#1.1", "1 1 0", "new#1.1", "2 1 0", "dying#1.2", "3 1 0").Err())
+		s.must(client.ZAdd(ctx, r.keys.gateways().leases, redis.Z{Member: "g:new#1.1", Score: 1e15}, redis.Z{Member: "g:dying#1.2"}).Err())
+		found, err := r.Hosts(ctx, a, true)
+		s.must(err)
+		if len(found) != 2 || found[inc("new", 1)].Members != 2 || found[inc("dying", 1)].Members != 3 {
+			t.Errorf("found %v", found)
+		}
+		if left, err := client.HKeys(ctx, hosts).Result(); err != nil || len(left) != 2 {
+			t.Errorf("%v are left, %v", left, err)
+		}
+	})
+}

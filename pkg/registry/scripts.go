@@ -66,6 +66,7 @@ var (
 	scriptNames     = load("names", "lib_clock")
 	scriptHost      = load("host")
 	scriptHosts     = load("hosts")
+	scriptLeased    = load("leased")
 )
 
 // call is one run of a script. Every script answers with a list.
@@ -121,7 +122,7 @@ const maxResends = 3
 
 // repeatable are the scripts that renew a lease or read. Running them again right
 // after a run whose answer was lost changes nothing.
-var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView, scriptHosts}
+var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView, scriptHosts, scriptLeased}
 
 // cutOff returns the repeatable calls whose connection broke. A call that timed out
 // is not among them: Redis is slow or away, and the next tick comes soon.
