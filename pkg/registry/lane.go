@@ -164,7 +164,7 @@ func (l *lane) work(ctx context.Context, tick <-chan time.Time) error {
 		}
 		if !l.joined {
 			if !l.r.cfg.Alive() {
-				return fmt.Errorf("%w: this node cannot be reached through the bus", ErrUnavailable)
+				return errDeaf
 			}
 			if err := l.join(ctx); err != nil {
 				return err
@@ -216,6 +216,9 @@ func (l *lane) send(ctx context.Context, batch []operation) error {
 		l.mu.Lock()
 		l.set.unknown(batch)
 		l.mu.Unlock()
+		if !l.r.cfg.Alive() {
+			return errDeaf
+		}
 		return l.beat(ctx, false) // finds out why
 	}
 	l.mu.Lock()
@@ -235,6 +238,10 @@ func (l *lane) send(ctx context.Context, batch []operation) error {
 	l.set.settle(batch)
 	return nil
 }
+
+// errDeaf says that a node does not renew its leases. What needs one is tried again
+// later, not at once.
+var errDeaf = fmt.Errorf("%w: this node cannot be reached through the bus", ErrUnavailable)
 
 // instance parses an instance's name. Equal ones share memory.
 func (l *lane) instance(name string) wire.Incarnation {

@@ -187,7 +187,7 @@ func (l *roster) work(ctx context.Context, tick <-chan time.Time) error {
 		}
 		if !l.joined {
 			if !l.r.cfg.Alive() {
-				return fmt.Errorf("%w: this node cannot be reached through the bus", ErrUnavailable)
+				return errDeaf
 			}
 			if err := l.join(ctx); err != nil {
 				return err

@@ -2,8 +2,11 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -54,4 +57,34 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("%v are left, %v", left, err)
 		}
 	})
+}
+
+// TestDeafAndFenced: a node that lost its leases because the bus does not reach it
+// does not ask Redis again and again.
+func TestDeafAndFenced(t *testing.T) {
+	client := realServer(t)
+	s := newSingle(t, client)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var alive atomic.Bool
+	alive.Store(true)
+	calls := map[string]int{}
+	r, err := New(Config{
+		Client: client, Namespace: s.namespace, Self: inc("g", 1), LeaseTTL: modelTTL, Alive: alive.Load,
+		Hooks: Hooks{Call: func(script string, _ int, _ time.Duration, _ error) { calls[script]++ }},
+	})
+	s.must(err)
+	roster, lane := newRoster(r), newLane(r, chat.Name)
+	s.must(roster.work(ctx, nil))
+	s.must(lane.work(ctx, nil))
+	alive.Store(false)
+	s.must(client.FlushAll(ctx).Err())
+	roster.host(GroupAudience("room"), Hosting{Members: 1}, func([]Watcher, error) {})
+	if err := roster.work(ctx, nil); !errors.Is(err, ErrUnavailable) || calls["index"] != 1 {
+		t.Errorf("audiences: %v after %d calls", err, calls["index"])
+	}
+	lane.pin("s", newWaiter())
+	if err := lane.work(ctx, nil); !errors.Is(err, ErrUnavailable) || calls["pins"] != 1 {
+		t.Errorf("pins: %v after %d calls", err, calls["pins"])
+	}
 }

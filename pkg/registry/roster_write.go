@@ -49,6 +49,9 @@ func (l *roster) send(ctx context.Context, batch []*hosted) error {
 		if err != nil {
 			return err
 		}
+		if !l.r.cfg.Alive() {
+			return errDeaf
+		}
 		return l.beat(ctx, false) // finds out why
 	}
 	l.forget(batch)
