@@ -10,7 +10,7 @@ import (
 // flow bounds the pushes on their way to one gateway, so that a gateway whose clients
 // do not keep up, or that is gone, is felt by those who push there and nobody else.
 type flow struct {
-	order sync.Mutex // held by the push that is being sent
+	order chan struct{} // capacity 1: full while a push is being sent
 
 	mu      sync.Mutex
 	flight  int           // guarded by mu: bytes without a result
@@ -18,12 +18,31 @@ type flow struct {
 	stalled bool          // guarded by mu: it left a push unanswered, and has not answered since
 }
 
+func newFlow() *flow { return &flow{order: make(chan struct{}, 1)} }
+
+// begin waits, until ctx ends, for the pushes before; end lets the next one go.
+func (f *flow) begin(ctx context.Context) bool {
+	select {
+	case f.order <- struct{}{}: // in any case if nobody waits, even if ctx has ended
+		return true
+	default:
+	}
+	select {
+	case f.order <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *flow) end() { <-f.order }
+
 func (h *Hub) flowTo(g wire.Incarnation) *flow {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := h.flows[g]
 	if f == nil {
-		f = &flow{}
+		f = newFlow()
 		h.flows[g] = f
 	}
 	return f

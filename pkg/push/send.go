@@ -117,12 +117,10 @@ var expired = func() context.Context {
 // ctx ended.
 func (h *Hub) send(ctx context.Context, p *Pending, g wire.Incarnation, body []byte) bool {
 	f := h.flowTo(g)
-	if ctx != expired {
-		f.order.Lock() // so that a push that waits for room is not overtaken
-	} else if !f.order.TryLock() {
+	if !f.begin(ctx) { // so that a push that waits for room is not overtaken
 		return false
 	}
-	defer f.order.Unlock()
+	defer f.end()
 	room, stalled := f.take(ctx, p.cost)
 	if !room {
 		return false
