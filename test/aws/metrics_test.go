@@ -4,15 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/boreas-ws/boreas/pkg/metrics/cloudwatch"
+	"github.com/boreas-ws/boreas/pkg/metrics/dashboard"
 )
 
-// metrics are the names under which gateways report to CloudWatch.
-var metrics = []string{
-	"MessagesTotal", "MessagesDelivered", "ActiveConnections", "AverageLatencyMs", "UnexpectedDisconnects",
-	"ConnectCount", "MessageCount", "ClientError", "IntegrationError", "ExecutionError", "IntegrationLatency",
-	"DroppedMessages", "LinkRetransmits", "LinkResets", "CanaryAgeMs",
+// reported reports whether gateways tell CloudWatch about a metric.
+func reported(name string) bool {
+	return slices.ContainsFunc(cloudwatch.Metrics, func(m cloudwatch.Metric) bool { return m.Name == name })
 }
 
 // metricNames are the metrics of our own namespace that alarms and scaling use.
@@ -51,7 +53,7 @@ func TestMetricsExist(t *testing.T) {
 		for name, r := range s.resources {
 			for _, metric := range metricNames(r.properties) {
 				found++
-				if !slices.Contains(metrics, metric) {
+				if !reported(metric) {
 					t.Errorf("%s looks at %s", name, metric)
 				}
 			}
@@ -59,34 +61,20 @@ func TestMetricsExist(t *testing.T) {
 		if found < 5 {
 			t.Errorf("only %d metrics in alarms and scaling", found)
 		}
-		var body struct {
-			Widgets []struct {
-				Properties struct{ Metrics [][]any }
-			}
-		}
 		text := fmt.Sprint(s.only("AWS::CloudWatch::Dashboard")["DashboardBody"])
-		decoder := json.NewDecoder(strings.NewReader(text))
-		if err := decoder.Decode(&body); err != nil {
+		var have, want struct{ Widgets []any }
+		if err := json.Unmarshal([]byte(text), &have); err != nil {
 			t.Fatalf("the dashboard's body: %v\n%s", err, text)
 		}
-		drawn := 0
-		for _, w := range body.Widgets {
-			namespace := any("")
-			for _, m := range w.Properties.Metrics {
-				if m[0] != "." && m[0] != "..." {
-					namespace = m[0]
-				}
-				if len(m) < 2 || namespace != "Boreas" || m[0] == "..." {
-					continue
-				}
-				drawn++
-				if !slices.Contains(metrics, fmt.Sprint(m[1])) {
-					t.Errorf("the dashboard draws %v", m[1])
-				}
-			}
+		of := dashboard.Of{Region: "eu-central-1", Namespace: "Boreas", Cluster: "boreas", Gateway: "public"}
+		if err := json.Unmarshal(dashboard.CloudWatch(of), &want); err != nil {
+			t.Fatal(err)
 		}
-		if drawn < 10 {
-			t.Errorf("the dashboard draws %d metrics", drawn)
+		if len(have.Widgets) == 0 {
+			t.Fatal("the dashboard is empty")
+		}
+		if d := cmp.Diff(want.Widgets, have.Widgets[:len(have.Widgets)-1]); d != "" {
+			t.Errorf("the dashboard is not what boreas dashboard cloudwatch prints: %s", d)
 		}
 	}
 }

@@ -2,157 +2,27 @@ package cloudwatch
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/aws/smithy-go/encoding/cbor"
-
 	"github.com/boreas-ws/boreas/pkg/metrics"
+	"github.com/boreas-ws/boreas/pkg/metrics/cloudwatchtest"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// service is what takes the place of CloudWatch: it decodes what the SDK sends.
+// service is what takes the place of CloudWatch.
 type service struct {
 	t *testing.T
-	*httptest.Server
-
-	mu     sync.Mutex
-	fail   []http.HandlerFunc // answers to the next requests
-	calls  int
-	zipped int
-	data   []map[string]any
+	*cloudwatchtest.Server
 }
 
-func newService(t *testing.T) *service {
-	a := &service{t: t}
-	a.Server = httptest.NewServer(a)
-	t.Cleanup(a.Close)
-	t.Setenv("AWS_ACCESS_KEY_ID", "id")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
-	return a
-}
-
-func (a *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.calls++
-	if len(a.fail) > 0 {
-		f := a.fail[0]
-		a.fail = a.fail[1:]
-		f(w, r)
-		return
-	}
-	body := io.Reader(r.Body)
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		a.zipped++
-		z, err := gzip.NewReader(body)
-		if err != nil {
-			a.t.Error(err)
-			return
-		}
-		body = z
-	}
-	raw, err := io.ReadAll(body)
-	if err != nil || !strings.HasSuffix(r.URL.Path, "/operation/PutMetricData") || !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ") {
-		a.t.Errorf("%s %v: %v", r.URL.Path, r.Header, err)
-	}
-	v, err := cbor.Decode(raw)
-	if err != nil {
-		a.t.Errorf("no CBOR: %v", err)
-		return
-	}
-	in := plain(v).(map[string]any)
-	if in["Namespace"] != "Boreas" {
-		a.t.Errorf("namespace %v", in["Namespace"])
-	}
-	list := in["MetricData"].([]any)
-	if len(list) > maxData || len(raw) > 1<<20 {
-		a.t.Errorf("a call has %d metrics in %d bytes", len(list), len(raw))
-	}
-	for _, d := range list {
-		a.data = append(a.data, d.(map[string]any))
-	}
-	w.Header().Set("Smithy-Protocol", "rpc-v2-cbor")
-	w.Header().Set("Content-Type", "application/cbor")
-	_, _ = w.Write(cbor.Encode(cbor.Map{}))
-}
-
-// plain turns CBOR into Go's own types.
-func plain(v cbor.Value) any {
-	switch v := v.(type) {
-	case cbor.Map:
-		m := map[string]any{}
-		for k, e := range v {
-			m[k] = plain(e)
-		}
-		return m
-	case cbor.List:
-		list := []any{}
-		for _, e := range v {
-			list = append(list, plain(e))
-		}
-		return list
-	case cbor.String:
-		return string(v)
-	case *cbor.Tag:
-		return plain(v.Value)
-	default:
-		f, err := cbor.AsFloat64(v)
-		if err != nil {
-			return fmt.Sprint(v)
-		}
-		return f
-	}
-}
-
-// refuse answers with an error of AWS.
-func refuse(status int, code string, header ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Smithy-Protocol", "rpc-v2-cbor")
-		w.Header().Set("Content-Type", "application/cbor")
-		for i := 0; i+1 < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
-		}
-		w.WriteHeader(status)
-		_, _ = w.Write(cbor.Encode(cbor.Map{"__type": cbor.String("com.amazonaws.cloudwatch#" + code), "message": cbor.String("refused")}))
-	}
-}
-
-// sum adds up what came of a metric: its value, or its counts.
-func (a *service) sum(name string) (value, count float64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, d := range a.data {
-		if d["MetricName"] != name {
-			continue
-		}
-		if values, ok := d["Values"].([]any); ok {
-			counts := d["Counts"].([]any)
-			if len(values) > maxValuesAPI || len(values) != len(counts) {
-				a.t.Errorf("%d values, %d counts", len(values), len(counts))
-			}
-			for i := range values {
-				value += values[i].(float64) * counts[i].(float64)
-				count += counts[i].(float64)
-			}
-			continue
-		}
-		value += d["Value"].(float64)
-	}
-	return value, count
-}
+func newService(t *testing.T) *service { return &service{t, cloudwatchtest.New(t)} }
 
 func (a *service) exporter(m *metrics.Metrics, cfg Config) *Exporter {
 	cfg.Region, cfg.Endpoint = "eu-central-1", a.URL
@@ -197,7 +67,7 @@ func TestCloudWatchAndPrometheusAgree(t *testing.T) {
 			f, _ := m.Gather().Family(instrument)
 			want += f.Series[0].Value
 		}
-		if got, _ := a.sum(name); got != want || want != 10_000 {
+		if got, _ := a.Sum(name); got != want || want != 10_000 {
 			t.Errorf("%s adds up to %v; %s to %v", name, got, instrument, want)
 		}
 	}
@@ -206,10 +76,10 @@ func TestCloudWatchAndPrometheusAgree(t *testing.T) {
 		f, _ := m.Gather().Family("boreas_gateway_request_duration_seconds")
 		seconds += f.Series[0].Distribution.Sum
 	}
-	if ms, n := a.sum("AverageLatencyMs"); n != 10_000 || math.Abs(ms/1000/seconds-1) > 0.05 {
+	if ms, n := a.Sum("AverageLatencyMs"); n != 10_000 || math.Abs(ms/1000/seconds-1) > 0.05 {
 		t.Errorf("%v latencies, %v ms in all; the instruments say %v s", n, ms, seconds)
 	}
-	for _, d := range a.data {
+	for _, d := range a.Data() {
 		if got := fmt.Sprint(d["Dimensions"]); !strings.Contains(got, "Value:public") && !strings.Contains(got, "Value:boreas") {
 			t.Errorf("%v has dimensions %s", d["MetricName"], got)
 		}
@@ -223,12 +93,12 @@ func TestOutagesLoseNothing(t *testing.T) {
 	h := m.Gateway("public")
 	e := a.exporter(m, Config{})
 	later := time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat)
-	a.fail = []http.HandlerFunc{
-		refuse(400, "ThrottlingException"),
-		refuse(503, "ServiceUnavailable"),
+	a.Refuse(
+		cloudwatchtest.Error(400, "ThrottlingException"),
+		cloudwatchtest.Error(503, "ServiceUnavailable"),
 		// A server whose clock is ahead: the SDK signs again with its time.
-		refuse(403, "RequestTimeTooSkewed", "Date", later),
-	}
+		cloudwatchtest.Error(403, "RequestTimeTooSkewed", "Date", later),
+	)
 	h.MessagesOut(5, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -236,8 +106,8 @@ func TestOutagesLoseNothing(t *testing.T) {
 	for len(e.backlog) > 0 && ctx.Err() == nil {
 		e.tell(ctx)
 	}
-	if got, _ := a.sum("MessagesDelivered"); got != 5 {
-		t.Errorf("%v messages arrived; want 5 (%d calls)", got, a.calls)
+	if got, _ := a.Sum("MessagesDelivered"); got != 5 {
+		t.Errorf("%v messages arrived; want 5 (%d calls)", got, a.Asked())
 	}
 
 	// An end of the context stands for a server that does not answer.
@@ -251,11 +121,11 @@ func TestOutagesLoseNothing(t *testing.T) {
 		t.Errorf("%d calls are kept; want 5", len(e.backlog))
 	}
 	e.tell(t.Context())
-	if got, _ := a.sum("MessagesDelivered"); got != 10 || len(e.backlog) != 0 {
+	if got, _ := a.Sum("MessagesDelivered"); got != 10 || len(e.backlog) != 0 {
 		t.Errorf("%v messages arrived, %d calls are kept; want 10 and none", got, len(e.backlog))
 	}
 
-	a.fail = []http.HandlerFunc{refuse(400, "InvalidParameterValueException")}
+	a.Refuse(cloudwatchtest.Error(400, "InvalidParameterValueException"))
 	e.cfg.Backlog = 2
 	for range 5 {
 		e.tell(gone)
@@ -277,11 +147,11 @@ func TestRunReportsOnceMoreAtItsEnd(t *testing.T) {
 	end()
 	e.Run(ctx)
 	for _, name := range []string{"ConnectCount", "UnexpectedDisconnects"} {
-		if got, _ := a.sum(name); got != 1 {
+		if got, _ := a.Sum(name); got != 1 {
 			t.Errorf("%s: %v; want 1", name, got)
 		}
 	}
-	if got, _ := a.sum("ActiveConnections"); got != 0 {
+	if got, _ := a.Sum("ActiveConnections"); got != 0 {
 		t.Errorf("ActiveConnections: %v", got)
 	}
 }
@@ -299,10 +169,16 @@ func TestLargeReportsAreSplitAndCompressed(t *testing.T) {
 		}
 	}
 	e.tell(t.Context())
-	if a.calls < 3 || a.zipped != a.calls {
-		t.Errorf("%d calls, %d compressed", a.calls, a.zipped)
+	calls := a.Calls("PutMetricData")
+	if len(calls) < 3 {
+		t.Errorf("%d calls", len(calls))
 	}
-	if _, n := a.sum("AverageLatencyMs"); n != gateways*300 {
+	for _, c := range calls {
+		if list, _ := c.Input["MetricData"].([]any); !c.Zipped || c.Size > 1<<20 || len(list) > maxData || c.Input["Namespace"] != "Boreas" {
+			t.Errorf("a call of namespace %v has %d metrics in %d bytes; compressed: %v", c.Input["Namespace"], len(list), c.Size, c.Zipped)
+		}
+	}
+	if _, n := a.Sum("AverageLatencyMs"); n != gateways*300 {
 		t.Errorf("%v latencies", n)
 	}
 }

@@ -1,5 +1,5 @@
-// Package dashboard makes a dashboard for Grafana of the instruments of package
-// metrics.
+// Package dashboard makes dashboards of the instruments of package metrics, for Grafana
+// and for Amazon CloudWatch, and alarms for the latter.
 package dashboard
 
 // Panel is one chart.
