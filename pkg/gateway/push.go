@@ -53,8 +53,28 @@ type waitingPush struct {
 
 func (w waitingPush) cost() int { return len(w.payload) + wire.DataOverhead }
 
-// maxWaiting is how many pushes may wait for one connection.
-const maxWaiting = 1024
+const (
+	// maxWaiting is how many pushes may wait for one connection.
+	maxWaiting = 1024
+	// maxHeld is of how many push windows they may be, and the last one beyond.
+	maxHeld = 4
+)
+
+// crowded reports whether no further push may wait.
+func (l *line) crowded(window int) bool {
+	return len(l.waiting) >= maxWaiting || l.held >= maxHeld*window
+}
+
+// prune forgets the pushes whose time is over.
+func (l *line) prune() {
+	l.waiting = slices.DeleteFunc(l.waiting, func(w waitingPush) bool {
+		if w.d.Policy == wire.PolicyLatest || !w.d.Over() {
+			return false
+		}
+		l.held -= w.cost()
+		return true
+	})
+}
 
 // Push implements [push.Receiver].
 func (c *conn) Push(d *push.Delivery, payload []byte) push.Outcome {
@@ -69,7 +89,11 @@ func (c *conn) Push(d *push.Delivery, payload []byte) push.Outcome {
 		c.pushes = l
 	}
 	w := waitingPush{d, payload}
-	full := l.queued+l.flushing+l.held >= c.g.cfg.PushWindow
+	window := c.g.cfg.PushWindow
+	if l.crowded(window) {
+		l.prune()
+	}
+	full := l.queued+l.flushing+l.held >= window
 	latest := d.Policy == wire.PolicyLatest
 	switch {
 	case len(l.waiting) == 0 && !full && !(latest && c.writing):
@@ -78,10 +102,10 @@ func (c *conn) Push(d *push.Delivery, payload []byte) push.Outcome {
 		c.startWriter()
 		return push.Delivered
 	case latest:
-		if !l.replace(d.Key) && (full || len(l.waiting) >= maxWaiting) {
+		if !l.replace(d.Key) && (full || l.crowded(window)) {
 			return push.Slow
 		}
-	case full && d.Policy == wire.PolicyDrop, len(l.waiting) >= maxWaiting:
+	case full && d.Policy == wire.PolicyDrop, l.crowded(window):
 		return push.Slow
 	}
 	l.waiting = append(l.waiting, w)

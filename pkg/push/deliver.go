@@ -57,6 +57,13 @@ func (d *Delivery) Drop(o Outcome) { d.settle(o) }
 // Lost says that a connection which answered Queued will not write the message.
 func (d *Delivery) Lost(reason wire.DropReason) { d.hub.hooks.Load().Dropped(reason, 1) }
 
+// Over reports whether Take would report false.
+func (d *Delivery) Over() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.over
+}
+
 func (d *Delivery) settle(o Outcome) bool {
 	d.mu.Lock()
 	if d.over {

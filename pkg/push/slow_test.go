@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/boreas-ws/boreas/pkg/gateway"
 	"github.com/boreas-ws/boreas/pkg/push"
@@ -35,4 +36,23 @@ func TestSlowClient(t *testing.T) {
 		}
 	}
 	t.Error("a client that reads nothing was given 60 MB")
+}
+
+// TestSlowClientForgets: pushes that waited for a client until their time was over
+// take no room from later ones.
+func TestSlowClientForgets(t *testing.T) {
+	w := newWorld(t)
+	a := w.gateway("gw-a", gateway.Config{SlowConsumerTimeout: -1})
+	w.chat("chat-1")
+	a.routed("/join")
+	slow := a.dial().join("room") // reads nothing more
+	hub := push.Of(w.node("backend"))
+	data := strings.Repeat("x", 200<<10)
+	for late := 0; late < 12; {
+		r, err := hub.Push(context.Background(), push.Message{To: router.ToSocket(slow.id), Data: data, Timeout: 200 * time.Millisecond})
+		if err != nil || r.Dropped[wire.DropSlow] > 0 {
+			t.Fatalf("after %d that were too late: %+v, %v", late, r, err)
+		}
+		late += r.Dropped[wire.DropTimeout]
+	}
 }

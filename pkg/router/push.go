@@ -61,7 +61,7 @@ type PushPolicy = wire.Policy
 // The policies.
 const (
 	// PushWait waits for the client, and the sender of the push with it; at the end of
-	// the push's timeout it is dropped.
+	// the push's timeout it is dropped, and at once while pushes of four windows wait.
 	PushWait = wire.PolicyWait
 	// PushDrop drops it.
 	PushDrop = wire.PolicyDrop
