@@ -25,8 +25,14 @@ type envelope struct {
 }
 
 func dial(ctx context.Context, host string) (*client, error) {
+	return dialWith(ctx, host, http.Header{})
+}
+
+// dialWith sends more headers.
+func dialWith(ctx context.Context, host string, header http.Header) (*client, error) {
 	d := websocket.Dialer{HandshakeTimeout: patience}
-	ws, resp, err := d.DialContext(ctx, "ws://"+host+"/ws", http.Header{"Origin": {"http://" + host}})
+	header.Set("Origin", "http://"+host)
+	ws, resp, err := d.DialContext(ctx, "ws://"+host+"/ws", header)
 	if err != nil {
 		if resp != nil {
 			return nil, fmt.Errorf("%w: %s", err, resp.Status)
@@ -77,7 +83,7 @@ func (c *client) request(path string, data, into any) error {
 }
 
 // place is who serves a socket.
-type place struct{ Socket, Gateway, Instance string }
+type place struct{ Socket, Client, Gateway, Instance string }
 
 func (c *client) place() (p place, err error) {
 	return p, c.request("/whoami", struct{}{}, &p)

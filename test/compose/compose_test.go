@@ -29,6 +29,7 @@ func TestStack(t *testing.T) {
 	t.Run("is valid with every profile", s.with(valid))
 	s.up("--build")
 	t.Run("serves through the load balancer", s.with(serves))
+	t.Run("tells who a client is", s.with(located))
 	t.Run("is small", s.with(measured))
 	t.Run("contains its containers", s.with(hardened))
 	t.Run("chats in a browser", s.with(chats))

@@ -170,10 +170,15 @@ func (s *stack) compose(args ...string) string {
 	return out
 }
 
-// docker runs docker.
+// dockerTry runs docker.
+func (s *stack) dockerTry(args ...string) (string, error) {
+	return output(exec.CommandContext(s.ctx, "docker", args...))
+}
+
+// docker runs docker, which must succeed.
 func (s *stack) docker(args ...string) string {
 	s.t.Helper()
-	out, err := output(exec.CommandContext(s.ctx, "docker", args...))
+	out, err := s.dockerTry(args...)
 	if err != nil {
 		s.t.Fatal(err)
 	}

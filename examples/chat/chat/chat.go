@@ -2,7 +2,7 @@
 // handler can do, and a page that talks to them.
 //
 //	/echo          answers with the data that it was sent
-//	/whoami        tells the socket, the gateway's node and the instance's
+//	/whoami        tells the socket, the client's address, the gateway's node and the instance's
 //	/chat/join     puts the socket into a room, under a username
 //	/chat/message  sends a text to all others in the room
 //	/chat/here     tells a socket that has just joined who was there before
@@ -68,6 +68,7 @@ func echo(ctx *router.Context) { send(ctx, router.Raw(ctx.Data())) }
 func whoami(ctx *router.Context) {
 	answer(ctx, map[string]any{
 		"socket":   ctx.SocketID(),
+		"client":   ctx.RemoteAddr(),
 		"gateway":  ctx.GatewayNode(),
 		"instance": ctx.Instance(),
 	})

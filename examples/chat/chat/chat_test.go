@@ -207,13 +207,13 @@ func TestRoutesInEveryEncoding(t *testing.T) {
 					t.Errorf("%s %s gave %s, want %s", tt.path, tt.data, got, tt.want)
 				}
 			}
-			var who, otherWho struct{ Socket, Gateway, Instance string }
+			var who, otherWho struct{ Socket, Client, Gateway, Instance string }
 			for client, into := range map[*client]any{c: &who, other: &otherWho} {
 				if err := stdjson.Unmarshal([]byte(client.call("/whoami", "")), into); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if who.Gateway != "gateway-1" || who.Instance != "chat-1" || who.Socket == "" || who.Socket == otherWho.Socket {
+			if who.Gateway != "gateway-1" || who.Instance != "chat-1" || who.Socket == "" || who.Socket == otherWho.Socket || !strings.HasPrefix(who.Client, "127.0.0.1:") {
 				t.Errorf("whoami gave %+v and %+v", who, otherWho)
 			}
 			if got := other.call("/counter/add", `{"by":1}`); got != `{"value":1}` {
