@@ -15,14 +15,22 @@ import (
 	"time"
 )
 
-// limit bounds the whole test, which builds two programs from nothing.
-const limit = 12 * time.Minute
+// The whole test, which builds two programs from nothing, is bounded. With -short it
+// leaves out what takes long.
+const (
+	limit      = 20 * time.Minute
+	shortLimit = 5 * time.Minute
+)
 
 func TestStack(t *testing.T) {
 	if os.Getenv("BOREAS_COMPOSE_TEST") == "" {
 		t.Skip("set BOREAS_COMPOSE_TEST to run it (make compose); it needs a Docker engine and takes minutes")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	bound := limit
+	if testing.Short() {
+		bound = shortLimit
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	defer cancel()
 	s := newStack(ctx, t)
 
@@ -32,14 +40,20 @@ func TestStack(t *testing.T) {
 	t.Run("tells who a client is", s.with(located))
 	t.Run("is small", s.with(measured))
 	t.Run("contains its containers", s.with(hardened))
-	t.Run("chats in a browser", s.with(chats))
+	if !testing.Short() {
+		t.Run("chats in a browser", s.with(chats))
+	}
 	s.up("--no-recreate", "--scale=gateway=4", "--scale=chat=3")
 	t.Run("spreads over more", s.with(func(s *stack) { s.spread(24, 4, 3) }))
-	t.Run("is observed", s.with(observed))
+	if !testing.Short() {
+		t.Run("is observed", s.with(observed))
+	}
 	t.Run("restarts one gateway after the other", s.with(restarted))
 	t.Run("survives what breaks", s.with(broken))
-	s.down()
-	t.Run("runs on a Redis Cluster", s.with(clustered))
+	if !testing.Short() {
+		s.down()
+		t.Run("runs on a Redis Cluster", s.with(clustered))
+	}
 }
 
 // valid lets docker compose check the file, without what this test adds to it.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -15,7 +16,8 @@ import (
 // crowd are clients that talk all the time, and come back when they are told to.
 type crowd struct {
 	host string
-	stop context.CancelFunc
+	quit atomic.Bool        // asks for no more
+	stop context.CancelFunc // at once
 	wait sync.WaitGroup
 
 	mu sync.Mutex
@@ -37,7 +39,7 @@ func startCrowd(ctx context.Context, host string, n int) *crowd {
 	c := &crowd{host: host, stop: stop, tally: tally{answered: make([]int, n), closes: map[int]int{}}}
 	for i := range n {
 		c.wait.Go(func() {
-			for ctx.Err() == nil {
+			for ctx.Err() == nil && !c.quit.Load() {
 				if err := c.visit(ctx, i); err != nil && ctx.Err() == nil {
 					c.mu.Lock()
 					c.problems = append(c.problems, fmt.Errorf("client %d: %w", i, err))
@@ -64,10 +66,13 @@ func (c *crowd) visit(ctx context.Context, i int) error {
 	defer context.AfterFunc(ctx, func() { _ = client.ws.Close() })()
 	first := client.n + 1
 	for handled := 0; ; handled++ {
-		for client.n+1-first < handled+window {
+		for !c.quit.Load() && client.n+1-first < handled+window {
 			if client.send("/counter/add", struct{}{}) != nil {
 				break // the reads tell why
 			}
+		}
+		if client.n+1-first == handled {
+			return nil // quit, and all were answered
 		}
 		var got struct{ Value int }
 		if err := client.read(first+handled, &got); err != nil {
@@ -134,10 +139,12 @@ func (c *crowd) seen() (tally, error) {
 	return t, errors.Join(c.problems...)
 }
 
-// end stops the clients and returns what they have seen.
+// end lets the clients wait for their answers and leave, and returns what they have
+// seen.
 func (c *crowd) end() (tally, error) {
-	c.stop()
+	c.quit.Store(true)
 	c.wait.Wait()
+	c.stop()
 	return c.seen()
 }
 
@@ -163,10 +170,15 @@ func (s *stack) goesOn(c *crowd) tally {
 	return now
 }
 
-func (t tally) String() string {
-	sum := 0
+// messages is how many messages were answered, the first of each socket included.
+func (t tally) messages() int {
+	sum := t.sockets
 	for _, n := range t.answered {
 		sum += n
 	}
-	return fmt.Sprintf("%d clients, %d messages on %d sockets, %d refused, closes by code %v", len(t.answered), sum, t.sockets, t.refused, t.closes)
+	return sum
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d clients, %d messages on %d sockets, %d refused, closes by code %v", len(t.answered), t.messages(), t.sockets, t.refused, t.closes)
 }

@@ -12,6 +12,10 @@ const people = 12
 
 // restarted restarts one gateway after the other, as an update does.
 func restarted(s *stack) {
+	start, err := s.counts()
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	c := startCrowd(s.ctx, s.host(), people)
 	defer c.stop()
 	s.goesOn(c)
@@ -24,8 +28,9 @@ func restarted(s *stack) {
 	got, err := c.end()
 	s.t.Logf("%d gateways restarted: %v", len(gateways), got)
 	if err != nil {
-		s.t.Error(err)
+		s.t.Fatal(err)
 	}
+	s.lostNothing(start, got)
 	// Each gateway had clients, and told all of them.
 	if got.closes[1012] < len(gateways) || len(got.closes) != 1 {
 		s.t.Errorf("closes by code: %v; want 1012 only, %d or more", got.closes, len(gateways))

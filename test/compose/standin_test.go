@@ -92,7 +92,7 @@ func (d *debian) root(ctx context.Context, t *testing.T) string {
 		t.Logf("unpacked Debian's packages in %v", time.Since(start).Round(time.Second))
 	}
 	if d.err != nil {
-		t.Fatalf("no registry, and no stand-ins either: %v", d.err)
+		fatal(ctx, t, fmt.Errorf("no registry, and no stand-ins either: %w", d.err))
 	}
 	return filepath.Join(d.dir, "root")
 }
@@ -205,7 +205,7 @@ func makeStandIn(ctx context.Context, t *testing.T, packages *debian, image stri
 		build.Env = append(os.Environ(), "DOCKER_BUILDKIT=0") // there may be no other builder
 		build.Stdin = strings.NewReader(file)
 		if _, err := output(build); err != nil {
-			t.Fatal(err)
+			fatal(ctx, t, err)
 		}
 		return true
 	}
@@ -222,18 +222,18 @@ func importImage(ctx context.Context, t *testing.T, name, dir string) {
 	tar := exec.CommandContext(ctx, "tar", append(args, ".")...)
 	archive, err := tar.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	if err := tar.Start(); err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	importing := exec.CommandContext(ctx, "docker", "import", "--change", "LABEL "+standInLabel+"=true", "-", name)
 	importing.Stdin = archive
 	if _, err := output(importing); err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	if err := tar.Wait(); err != nil {
-		t.Fatalf("tar: %v", err)
+		fatal(ctx, t, fmt.Errorf("tar: %w", err))
 	}
 }
 
@@ -243,25 +243,25 @@ func goTree(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "go")
 	if err := os.MkdirAll(filepath.Join(dir, "usr/local"), 0o755); err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	goenv, err := output(exec.CommandContext(ctx, "go", "env", "GOROOT", "GOMODCACHE", "GOPROXY"))
 	if err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	env := strings.Split(goenv, "\n")
 	if _, err := output(exec.CommandContext(ctx, "cp", "-a", env[0], filepath.Join(dir, "usr/local/go"))); err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	cache := t.TempDir()
 	download := exec.CommandContext(ctx, "go", "mod", "download", "-modcacherw")
 	download.Dir = root
 	download.Env = append(os.Environ(), "GOMODCACHE="+cache, "GOPROXY=file://"+env[1]+"/cache/download,"+env[2])
 	if _, err := output(download); err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	if err := os.Rename(filepath.Join(cache, "cache/download"), filepath.Join(dir, "proxy")); err != nil {
-		t.Fatal(err)
+		fatal(ctx, t, err)
 	}
 	return dir
 }
@@ -317,14 +317,26 @@ func provide(ctx context.Context, t *testing.T, packages *debian, image string) 
 // removeStandIns removes the images that this test made, which must not pass for
 // the public ones later.
 func removeStandIns(ctx context.Context) error {
-	ids, err := output(exec.CommandContext(ctx, "docker", "image", "ls", "-q", "--filter", "label="+standInLabel))
-	if err != nil || ids == "" {
+	list, err := output(exec.CommandContext(ctx, "docker", "image", "ls", "--format", "{{.Repository}} {{.ID}}", "--filter", "label="+standInLabel))
+	if err != nil {
 		return err
 	}
-	images := strings.Fields(ids)
-	slices.Sort(images)
-	if _, err := output(exec.CommandContext(ctx, "docker", append([]string{"image", "rm", "-f"}, slices.Compact(images)...)...)); err != nil {
-		return fmt.Errorf("stand-ins: %w", err)
+	// The one that others are made of is the last to go.
+	var first, last []string
+	for line := range strings.Lines(list) {
+		if name, id, _ := strings.Cut(strings.TrimSpace(line), " "); name == base {
+			last = append(last, id)
+		} else if !slices.Contains(first, id) {
+			first = append(first, id)
+		}
+	}
+	for _, ids := range [][]string{first, last} {
+		if len(ids) == 0 {
+			continue
+		}
+		if _, err := output(exec.CommandContext(ctx, "docker", append([]string{"image", "rm", "-f"}, ids...)...)); err != nil {
+			return fmt.Errorf("stand-ins: %w", err)
+		}
 	}
 	return nil
 }
