@@ -1,9 +1,10 @@
 package redisbus
 
 import (
-	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"sync/atomic"
 	"time"
@@ -12,14 +13,16 @@ import (
 )
 
 // canary publishes to a channel of its own and waits for its return: the only proof
-// that the writer and the reader are connected to the same Redis.
+// that the writer and the reader are connected to the same Redis. It is signed with a
+// key that never leaves the process: who reads and publishes on its channel cannot make
+// up one that keeps this node healthy.
 type canary struct {
 	every, limit time.Duration
 	channel      string
 	ready        func(link.Source)   // schedules it
 	returned     func(time.Duration) // may be nil
 
-	token [16]byte  // tells our canaries from those of an earlier start of this node
+	key   [32]byte  // signs our canaries; nobody else has it, an earlier start of this node included
 	start time.Time // what the times below count from
 
 	proven chan struct{} // closed at the first return
@@ -32,7 +35,7 @@ func newCanary(cfg Config, channel string, ready func(link.Source)) *canary {
 		every: cfg.CanaryEvery, limit: cfg.SilenceLimit, channel: channel, ready: ready,
 		returned: cfg.Hooks.Canary, start: time.Now(), proven: make(chan struct{}),
 	}
-	_, _ = rand.Read(c.token[:]) // never fails
+	_, _ = rand.Read(c.key[:]) // never fails
 	return c
 }
 
@@ -68,8 +71,18 @@ func (c *canary) Destination() string { return c.channel }
 
 // Next implements [link.Source].
 func (c *canary) Next(buf []byte) ([]byte, bool) {
-	buf = append(buf, c.token[:]...)
-	return binary.BigEndian.AppendUint64(buf, uint64(time.Since(c.start))), false
+	sent := binary.BigEndian.AppendUint64(nil, uint64(time.Since(c.start)))
+	return append(append(buf, sent...), c.tag(sent)...), false
+}
+
+// canaryTime is how many bytes of a canary say when it was sent. The rest is its tag.
+const canaryTime = 8
+
+// tag signs a canary.
+func (c *canary) tag(sent []byte) []byte {
+	h := hmac.New(sha256.New, c.key[:])
+	h.Write(sent)
+	return h.Sum(nil)
 }
 
 // Published implements [link.Source]. Only the return counts.
@@ -77,10 +90,10 @@ func (c *canary) Published(int64, error) {}
 
 // Datagram implements [link.Receiver].
 func (c *canary) Datagram(b []byte) {
-	if len(b) != len(c.token)+8 || !bytes.HasPrefix(b, c.token[:]) {
+	if len(b) < canaryTime || !hmac.Equal(b[canaryTime:], c.tag(b[:canaryTime])) {
 		return
 	}
-	sent := int64(binary.BigEndian.Uint64(b[len(c.token):]))
+	sent := int64(binary.BigEndian.Uint64(b))
 	last := c.sent.Load()
 	if sent <= last { // one goroutine stores, so that nothing comes between
 		return
