@@ -37,6 +37,7 @@ type Mesh struct {
 	mu     sync.RWMutex // taken before Link.mu
 	closed bool
 	peers  map[wire.NodeID]*Link // the latest known incarnation of each node
+	graves map[wire.NodeID]grave // of dropped links; none if datagrams are not signed
 
 	rejectMu sync.Mutex
 	rejected map[Rejection]uint64
@@ -62,6 +63,7 @@ func NewMesh(cfg Config) (*Mesh, error) {
 		subscribed: make(chan struct{}),
 		done:       make(chan struct{}),
 		peers:      map[wire.NodeID]*Link{},
+		graves:     map[wire.NodeID]grave{},
 		rejected:   map[Rejection]uint64{},
 		waiters:    sync.Pool{New: newWaiter},
 	}
@@ -171,6 +173,9 @@ func (m *Mesh) link(peer wire.Incarnation, bounded bool) (l, old *Link) {
 		return nil, nil
 	}
 	old, l = l, newLink(m, peer)
+	if !m.exhume(l) {
+		return l, nil
+	}
 	if m.closed {
 		l.refuse, l.over = ErrClosed, true
 	}
@@ -188,6 +193,7 @@ func (m *Mesh) evict() bool {
 		}
 		l.mu.Unlock()
 		if drop {
+			m.bury(l)
 			delete(m.peers, node)
 			return true
 		}
@@ -200,6 +206,7 @@ func (m *Mesh) drop(l *Link) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.peers[l.peer.Node] == l {
+		m.bury(l)
 		delete(m.peers, l.peer.Node)
 	}
 }

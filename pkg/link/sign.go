@@ -19,7 +19,8 @@ const minKey = 16
 // node's id is signed as well, so that a datagram cannot be used at another.
 //
 // Repeating a datagram achieves nothing: the link drops numbers that it has seen, and
-// datagrams between other incarnations or of an older generation.
+// datagrams between other incarnations or of an older generation. Of a link that was
+// dropped it keeps what that takes; see grave.
 type signer struct {
 	hashes sync.Pool // of the key that signs
 	keys   [][]byte  // that are accepted

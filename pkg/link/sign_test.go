@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,79 @@ func TestReplayedDatagrams(t *testing.T) {
 	if n := len(later.received); n != 0 {
 		t.Errorf("a later incarnation took what was sent to an earlier one: %d", n)
 	}
+}
+
+// TestReplayAfterForgetting plays recorded datagrams again when the link that they
+// came on has long been dropped.
+func TestReplayAfterForgetting(t *testing.T) {
+	for name, drop := range map[string]func(w *world, b *node){
+		"expired": func(w *world, _ *node) {
+			for range (DefaultForgottenFor + time.Minute) / time.Second {
+				w.sleep(time.Second)
+			}
+		},
+		"evicted": func(w *world, b *node) {
+			w.sleep(0)
+			c := w.start("c", 1)
+			c.send(b.self, 1)
+			w.exchange()
+			b.mesh.Forget(c.self)
+			w.sleep(0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Config{Key: keyA, MaxPeers: 1})
+			earlier := w.start("a", 1)
+			b := w.start("b", 1)
+			var recorded []flight
+			record := func(from *node) {
+				for range 3 {
+					from.send(b.self, 1)
+					from.flush()
+					recorded = append(recorded, w.flying...)
+					w.exchange()
+				}
+			}
+			record(earlier)
+			a := w.start("a", 2)
+			record(a)
+			a.deaf = true
+			b.mesh.Forget(a.self)
+			drop(w, b)
+			if b.mesh.peers[a.self.Node] != nil {
+				t.Fatal("the link was not dropped")
+			}
+			before := b.delivered()
+			for range 2 {
+				w.flying = slices.Clone(recorded)
+				w.exchange()
+			}
+			if n := b.delivered() - before; n != 0 {
+				t.Errorf("%d recorded frames were taken again", n)
+			}
+			for _, r := range []Rejection{RejectOldEpoch, RejectOldGeneration} {
+				if b.mesh.Stats().Rejected[r] == 0 {
+					t.Errorf("nothing was rejected with the reason %s", r)
+				}
+			}
+			a.deaf = false // the peer lives after all
+			for range 2 {
+				a.send(b.self, 1) // the first one may meet the reset
+				w.settle(time.Minute)
+			}
+			if b.delivered() == before {
+				t.Error("a peer that was forgotten is not heard again")
+			}
+		})
+	}
+}
+
+// delivered is how many frames the handler has got.
+func (n *node) delivered() (sum int) {
+	for _, frames := range n.received {
+		sum += len(frames)
+	}
+	return sum
 }
 
 // TestKeyRotation checks each pair of settings that meets while keys are replaced.
