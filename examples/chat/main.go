@@ -26,15 +26,17 @@ import (
 
 // flags are the settings: flags, else BOREAS_* variables, else defaults.
 type flags struct {
-	Redis          string        `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS) or unix:// URL."`
-	Namespace      string        `default:"boreas" help:"Tells systems apart that share a Redis."`
-	NodeID         string        `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
-	Service        string        `default:"chat" help:"Name of the service."`
-	Gateways       []string      `placeholder:"NAME" help:"Gateways that route to this service. Default: all."`
-	OnInstanceLoss string        `default:"close" enum:"close,repin" help:"What becomes of a socket whose instance dies or stops: its client is closed with 1012, or its next message goes to another instance."`
-	DrainTimeout   time.Duration `default:"10s" help:"After SIGTERM, time that handlers have to finish; negative for none."`
-	MetricsListen  string        `placeholder:"HOST:PORT" help:"Where GET /metrics is served for Prometheus. Default: nowhere."`
-	PageListen     string        `placeholder:"HOST:PORT" help:"Where the page that talks to the service is served, for a load balancer that sends /ws to gateways. Default: nowhere."`
+	Redis           string        `default:"redis://localhost:6379" help:"Redis of the backplane: a redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// URL."`
+	Namespace       string        `default:"boreas" help:"Tells systems apart that share a Redis."`
+	NodeID          string        `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
+	BackplaneKey    string        `placeholder:"KEY" help:"Key, of 16 bytes or more and the same on all nodes, that signs what nodes send to each other."`
+	BackplaneKeyOld string        `placeholder:"KEY" help:"Key that is accepted from other nodes beside it, while keys are being replaced."`
+	Service         string        `default:"chat" help:"Name of the service."`
+	Gateways        []string      `placeholder:"NAME" help:"Gateways that route to this service. Default: all."`
+	OnInstanceLoss  string        `default:"close" enum:"close,repin" help:"What becomes of a socket whose instance dies or stops: its client is closed with 1012, or its next message goes to another instance."`
+	DrainTimeout    time.Duration `default:"10s" help:"After SIGTERM, time that handlers have to finish; negative for none."`
+	MetricsListen   string        `placeholder:"HOST:PORT" help:"Where GET /metrics is served for Prometheus. Default: nowhere."`
+	PageListen      string        `placeholder:"HOST:PORT" help:"Where the page that talks to the service is served, for a load balancer that sends /ws to gateways. Default: nowhere."`
 }
 
 // closeTimeout is how long the last frames may take to reach the gateways.
@@ -76,6 +78,8 @@ func run(ctx context.Context, f flags, logger *slog.Logger, stdout io.Writer) er
 	bp, err := backplane.Open(ctx, f.Redis, backplane.Config{
 		Namespace: f.Namespace,
 		NodeID:    wire.NodeID(f.NodeID),
+		Key:       []byte(f.BackplaneKey),
+		OldKey:    []byte(f.BackplaneKeyOld),
 		Logger:    logger,
 		Hooks:     m.Backplane(),
 	})
