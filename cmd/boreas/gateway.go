@@ -54,6 +54,7 @@ type gatewayFlags struct {
 	MaxInFlight         int           `default:"0" help:"Requests of one socket without an answer; 0 for no limit."`
 	RateGrace           time.Duration `default:"${rate_grace}" help:"Time of going far over a rate after which a socket is closed; negative for never."`
 	MaxMessageBytes     int           `default:"${max_message_bytes}" help:"Largest message of a client, in bytes."`
+	Compression         bool          `help:"Agree on permessage-deflate with clients that offer it."`
 	MaxFragments        int           `default:"${max_fragments}" help:"Frames that a message may consist of; negative for any number."`
 	MaxControlRate      int           `default:"${max_control_rate}" help:"Pings and pongs that a client may send per second, on average over 5 s; negative for any number."`
 	MaxConversations    int           `default:"${max_conversations}" help:"Message ids remembered per socket, to route answers without a path."`
@@ -111,6 +112,7 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 		MaxInFlight:         f.MaxInFlight,
 		RateGrace:           f.RateGrace,
 		MaxMessageBytes:     f.MaxMessageBytes,
+		Compression:         f.Compression,
 		MaxFragments:        f.MaxFragments,
 		MaxControlRate:      f.MaxControlRate,
 		MaxConversations:    f.MaxConversations,

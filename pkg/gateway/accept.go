@@ -143,8 +143,12 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	if client.subprotocol != "" {
 		header.Set(protocolHeader, client.subprotocol)
 	}
+	upgrader, deflate := g.upgrader, g.deflater != nil && offersDeflate(r.Header)
+	if deflate {
+		upgrader = g.deflater
+	}
 	// Of what this returns nothing is kept: frames are read and written here.
-	if _, err := g.upgrader.Upgrade(hijack, r, header); err != nil {
+	if _, err := upgrader.Upgrade(hijack, r, header); err != nil {
 		g.log.Debug("a handshake failed", "remote", client.remoteAddr, "err", err)
 		client.shares.release()
 		g.dismiss()
@@ -164,7 +168,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 	c.write = c.writeLoop
 	c.limits = g.newLimiter()
 	c.alive()
-	c.in.r = hijack.r
+	c.in.r, c.in.deflate = hijack.r, deflate
 	c.in.r.Reset((*tap)(c)) // it is empty: Upgrade saw to that
 	g.add(c)
 	c.authenticated(client.who().User)
@@ -172,12 +176,14 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 }
 
 // newUpgrader returns what speaks the handshake. The connection's own writer frames
-// messages, so gorilla/websocket gets no write buffer to hold on to.
-func (g *Gateway) newUpgrader() *websocket.Upgrader {
+// messages, so gorilla/websocket gets no write buffer to hold on to. With deflate it
+// answers that messages are compressed, each for itself.
+func (g *Gateway) newUpgrader(deflate bool) *websocket.Upgrader {
 	return &websocket.Upgrader{
-		HandshakeTimeout: handshakeTimeout,
-		WriteBufferPool:  new(sync.Pool),
-		CheckOrigin:      func(*http.Request) bool { return true }, // ServeHTTP has done it
+		EnableCompression: deflate,
+		HandshakeTimeout:  handshakeTimeout,
+		WriteBufferPool:   new(sync.Pool),
+		CheckOrigin:       func(*http.Request) bool { return true }, // ServeHTTP has done it
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			w.Header().Set("Sec-Websocket-Version", "13")
 			g.turnAway(w, status, RefuseNotWebSocket, reason.Error())

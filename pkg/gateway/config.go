@@ -118,6 +118,11 @@ type Config struct {
 	// what the links of the backplane carry: unless they are configured otherwise, a
 	// few bytes less than 1 MiB. Default 64 KiB.
 	MaxMessageBytes int
+	// Compression lets clients agree on permessage-deflate, each message for itself:
+	// theirs may be compressed, and those of services are from 512 bytes on.
+	// MaxMessageBytes limits what theirs inflate to. Do not mix secrets and what others
+	// choose in one message then: its length tells about both. Default: off.
+	Compression bool
 	// MaxFragments is how many frames a message may consist of. One of more closes
 	// the connection with 1008. Default 4096; negative: any number.
 	MaxFragments int

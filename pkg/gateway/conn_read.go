@@ -113,12 +113,15 @@ func (c *conn) message() (ending, error) {
 	}
 	buf := readBuffers.Get().(*[]byte)
 	defer readBuffers.Put(buf)
-	msg := (*buf)[:0]
+	msg, most := (*buf)[:0], c.g.cfg.MaxMessageBytes
+	if c.in.compressed {
+		most = compressedLimit(most)
+	}
 	for fragments := 1; ; fragments++ {
 		if limit := c.g.cfg.MaxFragments; limit > 0 && fragments > limit {
 			return causeFragments.ending(), nil
 		}
-		if c.in.left > int64(c.g.cfg.MaxMessageBytes-len(msg)) {
+		if c.in.left > int64(most-len(msg)) {
 			return causeTooBig.ending(), nil
 		}
 		for c.in.left > 0 {
@@ -140,6 +143,9 @@ func (c *conn) message() (ending, error) {
 		}
 	}
 	c.disarm()
+	if c.in.compressed {
+		return c.inflated(msg)
+	}
 	return c.dispatch(msg), nil
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// First bytes of the WebSocket frames that a gateway sends: all are final and
-// without extensions.
+// First bytes of the WebSocket frames that a gateway sends: all are final. Messages
+// that are compressed have rsv1 as well.
 const (
 	opClose = 0x88
 	opPing  = 0x89
@@ -146,6 +146,9 @@ func (c *conn) writeLoop() {
 		}
 		if out == nil {
 			return
+		}
+		if c.in.deflate && out.worthCompressing() {
+			out = out.compressed()
 		}
 		if messages, n := out.messages, len(out.b); c.flush(out.b) && messages > 0 {
 			c.g.hooks.MessagesOut(messages, n)

@@ -31,7 +31,7 @@ const (
 // only what the client says: whoever reads a payload limits it.
 type frameReader struct {
 	r       *bufio.Reader
-	deflate bool // the client may compress messages
+	deflate bool // messages may be compressed; does not change
 
 	begun bool // a byte of a frame has come, and the frame, or its message, is not complete
 	open  bool // a message has begun, and its final frame has not

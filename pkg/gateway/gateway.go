@@ -47,6 +47,7 @@ type Gateway struct {
 	origins    []origin // that are allowed
 	allOrigins bool
 	upgrader   *websocket.Upgrader
+	deflater   *websocket.Upgrader // for clients that messages are compressed with; nil: for none
 	gate       gate
 	wheel      *wheel
 	pingTicks  ticks // 0: no pings
@@ -107,7 +108,10 @@ func New(name string, bp *backplane.Backplane, cfg Config) (*Gateway, error) {
 	g.timingTicks = g.wheel.ticks(timingLimit)
 	g.origins, g.allOrigins, _ = originPatterns(cfg.AllowedOrigins) // validate has seen that they are well-formed
 	g.gate.max, g.gate.rate, g.gate.made = cfg.MaxHandshakes, cfg.AcceptRate, time.Now()
-	g.upgrader = g.newUpgrader()
+	g.upgrader = g.newUpgrader(false)
+	if cfg.Compression {
+		g.deflater = g.newUpgrader(true)
+	}
 	g.routes.Store(compileRoutes(&registry.View{}, name, nil, g.hooks.Requests, g.log))
 	return g, nil
 }
