@@ -99,10 +99,25 @@ func serveInternal(s *http.Server, l net.Listener, logger *slog.Logger) {
 // is no write timeout: WebSockets and CPU profiles are long answers.
 func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           awaitBody(h),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// bodyTimeout is how long the body of a request may take. The few that have one are
+// small.
+const bodyTimeout = 5 * time.Second
+
+// awaitBody bounds the wait for a request's body: even an answer that does not need
+// it, such as 404, is held back until it has come.
+func awaitBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // fails only where nothing is to wait for
+		}
+		next.ServeHTTP(w, r)
+	})
 }
