@@ -107,13 +107,29 @@ func (None) Authenticate(context.Context, *Handshake) (wire.Identity, error) {
 	return wire.Identity{}, nil
 }
 
-// First asks one authenticator after the other, until one finds a credential.
+// First asks one authenticator after the other, until one finds a credential. Among
+// those that have a method Sources() Sources, a client with credentials of several is
+// refused, and a cookie does not count beside a credential elsewhere.
 func First(list ...Authenticator) Authenticator { return first(list) }
 
 type first []Authenticator
 
 func (f first) Authenticate(ctx context.Context, h *Handshake) (wire.Identity, error) {
-	for _, a := range f {
+	found, owner := 0, -1 // credentials outside cookies, and whose the last is
+	for n, a := range f {
+		if s, ok := a.(sourced); ok {
+			if k := len(s.Sources().explicit(h)); k > 0 {
+				found, owner = found+k, n
+			}
+		}
+	}
+	if found > 1 {
+		return wire.Identity{}, errSeveral
+	}
+	for n, a := range f {
+		if _, ok := a.(sourced); ok && found == 1 && n != owner {
+			continue
+		}
 		i, err := a.Authenticate(ctx, h)
 		if !errors.Is(err, ErrNoCredential) {
 			return i, err
@@ -121,6 +137,9 @@ func (f first) Authenticate(ctx context.Context, h *Handshake) (wire.Identity, e
 	}
 	return wire.Identity{}, ErrNoCredential
 }
+
+// sourced is an [Authenticator] that says where it looks for credentials.
+type sourced interface{ Sources() Sources }
 
 func (f first) Renew(ctx context.Context, current wire.Identity, token string) (wire.Identity, error) {
 	for _, a := range f {

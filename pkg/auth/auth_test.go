@@ -63,6 +63,51 @@ func TestFirst(t *testing.T) {
 	}
 }
 
+// place takes any credential that it finds for that of its user.
+type place struct {
+	user    string
+	sources auth.Sources
+}
+
+func (p place) Sources() auth.Sources { return p.sources }
+
+func (p place) Authenticate(_ context.Context, h *auth.Handshake) (wire.Identity, error) {
+	_, err := p.sources.Find(h)
+	return wire.Identity{User: p.user}, err
+}
+
+// TestSeveralCredentials: of credentials for different authenticators none counts,
+// whatever their order, and a cookie counts only alone.
+func TestSeveralCredentials(t *testing.T) {
+	token := place{"token", auth.Sources{Bearer: true, Cookie: "session"}}
+	ticket := place{"ticket", auth.Sources{Query: "ticket"}}
+	bearer, cookie, query := http.Header{"Authorization": {"Bearer a"}}, http.Header{"Cookie": {"session=b"}}, url.Values{"ticket": {"c"}}
+	for name, c := range map[string]struct {
+		h    auth.Handshake
+		user string
+		code auth.Code
+	}{
+		"a token":             {auth.Handshake{Header: bearer}, "token", ""},
+		"a cookie":            {auth.Handshake{Header: cookie}, "token", ""},
+		"a ticket":            {auth.Handshake{Query: query}, "ticket", ""},
+		"a ticket and cookie": {auth.Handshake{Header: cookie, Query: query}, "ticket", ""},
+		"a ticket and token":  {auth.Handshake{Header: bearer, Query: query}, "", auth.BadCredential},
+		"an empty ticket":     {auth.Handshake{Header: cookie, Query: url.Values{"ticket": {""}}}, "", auth.BadCredential},
+		"nothing":             {auth.Handshake{}, "anybody", ""},
+	} {
+		for _, a := range []auth.Authenticator{auth.First(token, ticket, fixed{user: "anybody"}), auth.First(ticket, token, fixed{user: "anybody"})} {
+			i, err := a.Authenticate(t.Context(), &c.h)
+			code := auth.Code("")
+			if r := auth.Judge(err); r != nil {
+				code = r.Code
+			}
+			if code != c.code || err == nil && i.User != c.user {
+				t.Errorf("%s: %q, %v; want %q, %q", name, i.User, err, c.user, c.code)
+			}
+		}
+	}
+}
+
 func TestSources(t *testing.T) {
 	all := auth.Sources{Bearer: true, Subprotocol: "jwt", Query: "token", Cookie: "session"}
 	for name, c := range map[string]struct {

@@ -42,7 +42,29 @@ type Sources struct {
 // only if nothing else is there: browsers send it unasked. A client that brings
 // several credentials is refused, because nobody may guess which one it means.
 func (s Sources) Find(h *Handshake) (string, error) {
-	var found []string
+	found := s.explicit(h)
+	if s.Cookie != "" && len(found) == 0 {
+		for _, c := range (&http.Request{Header: h.Header}).CookiesNamed(s.Cookie) {
+			found = append(found, c.Value)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return "", ErrNoCredential
+	case len(found) > 1:
+		return "", errSeveral
+	case found[0] == "":
+		return "", &Refusal{Code: BadCredential, Text: "the credential is empty"}
+	case len(found[0]) > MaxCredential:
+		return "", &Refusal{Code: BadCredential, Text: fmt.Sprintf("the credential is over %d bytes", MaxCredential)}
+	}
+	return found[0], nil
+}
+
+var errSeveral = &Refusal{Code: BadCredential, Text: "the handshake has more than one credential"}
+
+// explicit returns the credentials of a handshake outside cookies.
+func (s Sources) explicit(h *Handshake) (found []string) {
 	if s.Bearer {
 		for _, v := range h.Header["Authorization"] {
 			if scheme, token, _ := strings.Cut(v, " "); strings.EqualFold(scheme, "Bearer") {
@@ -56,22 +78,7 @@ func (s Sources) Find(h *Handshake) (string, error) {
 	if s.Query != "" {
 		found = append(found, h.Query[s.Query]...)
 	}
-	if s.Cookie != "" && len(found) == 0 {
-		for _, c := range (&http.Request{Header: h.Header}).CookiesNamed(s.Cookie) {
-			found = append(found, c.Value)
-		}
-	}
-	switch {
-	case len(found) == 0:
-		return "", ErrNoCredential
-	case len(found) > 1:
-		return "", &Refusal{Code: BadCredential, Text: "the handshake has more than one credential"}
-	case found[0] == "":
-		return "", &Refusal{Code: BadCredential, Text: "the credential is empty"}
-	case len(found[0]) > MaxCredential:
-		return "", &Refusal{Code: BadCredential, Text: fmt.Sprintf("the credential is over %d bytes", MaxCredential)}
-	}
-	return found[0], nil
+	return found
 }
 
 // inSubprotocols returns what follows the prefix in offered subprotocols.

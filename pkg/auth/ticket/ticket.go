@@ -157,6 +157,9 @@ func (t *Tickets) key(ticket string) string {
 
 var sources = auth.Sources{Subprotocol: Method, Query: auth.TicketParameter}
 
+// Sources says where tickets may stand.
+func (t *Tickets) Sources() auth.Sources { return sources }
+
 // Authenticate implements [auth.Authenticator]: it consumes the ticket of the
 // handshake.
 func (t *Tickets) Authenticate(ctx context.Context, h *auth.Handshake) (wire.Identity, error) {
