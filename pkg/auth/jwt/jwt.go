@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -62,6 +63,9 @@ func New(cfg Config) (*Tokens, error) {
 	return t, nil
 }
 
+// Sources says where tokens may stand.
+func (t *Tokens) Sources() auth.Sources { return t.sources }
+
 // Authenticate implements [auth.Authenticator].
 func (t *Tokens) Authenticate(ctx context.Context, h *auth.Handshake) (wire.Identity, error) {
 	token, err := t.sources.Find(h)
@@ -85,11 +89,24 @@ type claims struct {
 	raw json.RawMessage
 }
 
-// UnmarshalJSON keeps the text.
+// UnmarshalJSON keeps the text. Names count as they are written: to encoding/json
+// "EXP", which may be somebody else's claim, is the same as "exp".
 func (c *claims) UnmarshalJSON(b []byte) error {
 	c.raw = slices.Clone(b)
-	return json.Unmarshal(b, &c.RegisteredClaims)
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return !slices.Contains(registered, name) })
+	exact, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(exact, &c.RegisteredClaims)
 }
+
+// registered are the claims that the parser validates.
+var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 func bad(text string) error { return &auth.Refusal{Code: auth.BadCredential, Text: text} }
 

@@ -122,6 +122,16 @@ func wantCode(t *testing.T, name string, tokens *Tokens, token string, want auth
 	}
 }
 
+// TestNamesOfClaims: a claim that differs in case is another one, and stands in for
+// none.
+func TestNamesOfClaims(t *testing.T) {
+	tokens := newTokens(t, Config{Algorithms: []string{"HS256"}, Secret: secret})
+	for name, value := range map[string]any{"exp": time.Now().Add(time.Hour).Unix(), "iss": issuer, "aud": audience, "sub": "alice"} {
+		c := with(jwt.MapClaims{name: nil, strings.ToUpper(name): value})
+		wantCode(t, name, tokens, sign(t, "HS256", secret, c), auth.BadCredential)
+	}
+}
+
 func TestGoodTokens(t *testing.T) {
 	tokens := newTokens(t, Config{
 		Algorithms: []string{"HS256", "HS512", "RS256", "PS256", "ES256", "EdDSA"}, Secret: secret, Keys: public(t, "rsa of another", "rsa", "ecdsa", "ed25519"),
