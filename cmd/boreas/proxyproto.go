@@ -37,7 +37,7 @@ func (l proxyListener) Accept() (net.Conn, error) {
 
 func (l proxyListener) isProxy(peer net.Addr) bool {
 	p, err := netip.ParseAddrPort(peer.String())
-	return err == nil && slices.ContainsFunc(l.trusted, func(t netip.Prefix) bool { return t.Contains(p.Addr().Unmap()) })
+	return err == nil && slices.ContainsFunc(l.trusted, func(t netip.Prefix) bool { return t.Contains(p.Addr().Unmap().WithZone("")) })
 }
 
 // proxiedConn reads the header when it is first asked for something that depends

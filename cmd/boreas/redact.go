@@ -22,11 +22,14 @@ func display(f *kong.Flag, value string) string {
 	return value
 }
 
-// secretParameters are the query parameters of URLs that hold secrets, by a part
-// of their name.
-var secretParameters = []string{"password", "secret", "token"}
+// isSecret reports whether a query parameter of a Redis URL holds a secret.
+func isSecret(name string) bool {
+	name = strings.ToLower(name)
+	return strings.Contains(name, "password") || strings.Contains(name, "secret") || strings.Contains(name, "token")
+}
 
-// redactURL hides the password of a URL, in its user part or its query.
+// redactURL hides the password of a URL, in its user part or its query, and all that
+// the query of an endpoint holds: who runs that chose the names.
 func redactURL(s string) string {
 	// The hosts of sentinels and clusters are a list, but net/url takes one.
 	start, end := strings.Index(s, "://"), len(s)
@@ -53,11 +56,9 @@ func redactOne(s string) string {
 	}
 	query := u.Query()
 	for name := range query {
-		for _, part := range secretParameters {
-			if strings.Contains(strings.ToLower(name), part) {
-				query.Set(name, redacted)
-				u.RawQuery = query.Encode()
-			}
+		if strings.HasPrefix(u.Scheme, "http") || isSecret(name) {
+			query.Set(name, redacted)
+			u.RawQuery = query.Encode()
 		}
 	}
 	return u.Redacted()

@@ -24,6 +24,7 @@ func TestRedactURL(t *testing.T) {
 		"redis+cluster://u:hunter2@a:1,b:2":                "redis+cluster://u:xxxxx@a:1,b:2",
 		"redis+sentinel://a,b/m?sentinel_password=hunter2": "redis+sentinel://a,b/m?sentinel_password=xxxxx",
 		"https://h/?api_token=hunter2":                     "https://h/?api_token=xxxxx",
+		"https://h/hook?code=hunter2":                      "https://h/hook?code=xxxxx",
 		"redis://:hunter2%@localhost":                      "xxxxx (not a valid URL)",
 	} {
 		if got := redactURL(in); got != want {

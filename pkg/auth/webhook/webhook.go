@@ -183,7 +183,7 @@ func (v verdict) identity() (wire.Identity, error) {
 	return i, nil
 }
 
-// post asks the endpoint. Its errors have nothing of the question.
+// post asks the endpoint. Its errors have nothing of the question, nor the URL.
 func (h *Hook) post(ctx context.Context, body []byte) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	defer cancel()
@@ -197,6 +197,9 @@ func (h *Hook) post(ctx context.Context, body []byte) (verdict, error) {
 	}
 	resp, err := h.cfg.Client.Do(req)
 	if err != nil {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err // without the URL, whose query may hold a secret
+		}
 		return verdict{}, fmt.Errorf("the webhook: %w", err)
 	}
 	defer resp.Body.Close()

@@ -189,8 +189,9 @@ func TestFailClosed(t *testing.T) {
 		t.Errorf("when it is back: %v", err)
 	}
 	e.Close()
+	h.cfg.URL += "?code=hush"
 	_, err = h.Authenticate(t.Context(), from("session=2"))
-	if r := auth.Judge(err); r == nil || r.Code != auth.Unavailable {
+	if r := auth.Judge(err); r == nil || r.Code != auth.Unavailable || strings.Contains(err.Error(), "hush") {
 		t.Errorf("down: %v", err)
 	}
 }
