@@ -170,12 +170,12 @@ func (s *stack) spread(n, gateways, instances int) {
 	for range n {
 		c, err := dial(s.ctx, s.host())
 		if err != nil {
-			s.t.Fatal(err)
+			fatal(s.ctx, s.t, err)
 		}
 		defer c.ws.Close()
 		p, err := c.place()
 		if err != nil {
-			s.t.Fatal(err)
+			fatal(s.ctx, s.t, err)
 		}
 		byGateway[p.Gateway]++
 		byInstance[p.Instance]++

@@ -153,12 +153,12 @@ func (s *stack) goesOn(c *crowd) tally {
 	s.t.Helper()
 	before, err := c.seen()
 	if err != nil {
-		s.t.Fatal(err)
+		fatal(s.ctx, s.t, err)
 	}
 	var now tally
 	s.eventually(func() error {
 		if now, err = c.seen(); err != nil {
-			s.t.Fatal(err)
+			fatal(s.ctx, s.t, err)
 		}
 		for i := range now.answered {
 			if now.answered[i] < before.answered[i]+50 {

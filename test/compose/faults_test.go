@@ -14,7 +14,7 @@ const people = 12
 func restarted(s *stack) {
 	start, err := s.counts()
 	if err != nil {
-		s.t.Fatal(err)
+		fatal(s.ctx, s.t, err)
 	}
 	c := startCrowd(s.ctx, s.host(), people)
 	defer c.stop()
@@ -28,7 +28,7 @@ func restarted(s *stack) {
 	got, err := c.end()
 	s.t.Logf("%d gateways restarted: %v", len(gateways), got)
 	if err != nil {
-		s.t.Fatal(err)
+		fatal(s.ctx, s.t, err)
 	}
 	s.lostNothing(start, got)
 	// Each gateway had clients, and told all of them.
@@ -78,12 +78,12 @@ func (s *stack) stalls(c *crowd) {
 	s.t.Helper()
 	before, err := c.seen()
 	if err != nil {
-		s.t.Fatal(err)
+		fatal(s.ctx, s.t, err)
 	}
 	s.eventually(func() error {
 		now, err := c.seen()
 		if err != nil {
-			s.t.Fatal(err)
+			fatal(s.ctx, s.t, err)
 		}
 		quiet, talking := 0, 0
 		for i := range now.answered {

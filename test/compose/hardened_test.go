@@ -30,7 +30,7 @@ func (s *stack) inspect(ids ...string) []inspected {
 	s.t.Helper()
 	var all []inspected
 	if err := json.Unmarshal([]byte(s.docker(append([]string{"inspect"}, ids...)...)), &all); err != nil {
-		s.t.Fatal(err)
+		fatal(s.ctx, s.t, err)
 	}
 	return all
 }
@@ -57,7 +57,7 @@ func measured(s *stack) {
 	for _, image := range []string{project, project + "-chat"} {
 		size, err := strconv.ParseFloat(s.docker("image", "inspect", "--format", "{{.Size}}", image), 64)
 		if err != nil {
-			s.t.Fatal(err)
+			fatal(s.ctx, s.t, err)
 		}
 		s.t.Logf("image %s: %.1f MB", image, size/1e6)
 	}
