@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,11 +55,11 @@ type benchRunCmd struct {
 
 // benchDefaults are the variables that the tags above mention.
 var benchDefaults = kong.Vars{
-	"bench_connections": fmt.Sprint(load.DefaultConnections),
-	"bench_ramp":        fmt.Sprint(load.DefaultRamp),
+	"bench_connections": strconv.Itoa(load.DefaultConnections),
+	"bench_ramp":        strconv.Itoa(load.DefaultRamp),
 	"bench_duration":    load.DefaultDuration.String(),
-	"bench_window":      fmt.Sprint(load.DefaultWindow),
-	"bench_size":        fmt.Sprint(load.DefaultSize),
+	"bench_window":      strconv.Itoa(load.DefaultWindow),
+	"bench_size":        strconv.Itoa(load.DefaultSize),
 	"bench_path":        load.DefaultPath,
 }
 

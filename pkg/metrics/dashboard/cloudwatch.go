@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/boreas-ws/boreas/pkg/metrics/cloudwatch"
 )
@@ -54,15 +55,15 @@ func CloudWatch(of Of) []byte {
 
 // line is a metric in a chart, and how it is drawn.
 func (o Of) line(m cloudwatch.Metric, stat string) string {
-	s := "[" + text(o.Namespace) + ", " + text(m.Name)
+	names := []string{text(o.Namespace), text(m.Name)}
 	for _, d := range o.dimensions() {
-		s += ", " + text(d.Name) + ", " + text(d.Value)
+		names = append(names, text(d.Name), text(d.Value))
 	}
 	label := m.Name
 	if len(m.Stats) > 1 {
 		label += " " + stat
 	}
-	s += ", {\"stat\": " + text(stat) + ", \"label\": " + text(label)
+	s := "[" + strings.Join(names, ", ") + ", {\"stat\": " + text(stat) + ", \"label\": " + text(label)
 	if m.Chart == "Links and Redis" && m.Unit == "Milliseconds" { // beside counts
 		s += ", \"yAxis\": \"right\""
 	}
