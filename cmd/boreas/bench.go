@@ -24,7 +24,7 @@ import (
 // benchCmd measures gateways.
 type benchCmd struct {
 	Run   benchRunCmd   `cmd:"" default:"withargs" help:"Put WebSocket clients on gateways and measure what they see."`
-	Serve benchServeCmd `cmd:"" help:"Run an instance of a service to send the load to: /bench/echo."`
+	Serve benchServeCmd `cmd:"" help:"Run an instance of a service to send the load to: /bench/echo, and what --publish needs."`
 }
 
 // benchRunCmd puts load on gateways.
@@ -39,6 +39,7 @@ type benchRunCmd struct {
 	Rate        float64       `default:"0" help:"Messages per second, of all clients together; 0 for as many as the window allows. Latency counts from when a message was due." novar:"true"`
 	Size        int           `default:"${bench_size}" help:"Bytes of padding in a message." novar:"true"`
 	Path        string        `default:"${bench_path}" help:"Where messages go." novar:"true"`
+	Publish     bool          `help:"Measure pushes instead: all clients join a group of the service of 'bench serve', and the first publishes at --rate." novar:"true"`
 
 	Token       string        `placeholder:"FILE" type:"existingfile" help:"A file with a JWT that signs in every client." novar:"true"`
 	TicketURL   string        `placeholder:"URL" help:"Where tickets are made, such as http://localhost:9090/tickets; every client gets one of its own." novar:"true"`
@@ -105,6 +106,7 @@ func (c *benchRunCmd) config() (load.Config, error) {
 	cfg := load.Config{
 		Targets: c.URL, Connections: c.Connections, Idle: c.Idle, Ramp: c.Ramp, Duration: c.Duration, Warmup: c.Warmup,
 		Window: c.Window, Rate: c.Rate, Size: c.Size, Path: c.Path, Header: http.Header{}, ReportLatency: c.ReportEvery,
+		Publish: c.Publish,
 	}
 	for _, h := range c.Header {
 		name, value, ok := strings.Cut(h, ":")
