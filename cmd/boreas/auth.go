@@ -203,5 +203,5 @@ func (a *authentication) mounts(key string, logger *slog.Logger) []mount {
 			http.Error(w, "tickets are minted only with an --internal-key: whoever can mint them can be any user", http.StatusForbidden)
 		})
 	}
-	return []mount{{"/tickets", handler}}
+	return []mount{{pattern: "/tickets", handler: handler}}
 }

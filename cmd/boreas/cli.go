@@ -31,6 +31,9 @@ type cli struct {
 
 	Dev           devCmd           `cmd:"" help:"Run a whole system on this machine: gateways, chat service, a page to try it."`
 	Gateway       gatewayCmd       `cmd:"" help:"Run a gateway: accept WebSocket clients and route their messages to services."`
+	Push          pushCmd          `cmd:"" help:"Send a message to clients, wherever they are connected."`
+	Sockets       socketsCmd       `cmd:"" help:"List sockets, of all gateways."`
+	Kick          kickCmd          `cmd:"" help:"Close a socket, or all sockets of a user."`
 	Ticket        ticketCmd        `cmd:"" help:"Print a one-shot ticket with which a client can connect as a user."`
 	Healthcheck   healthcheckCmd   `cmd:"" help:"Ask a gateway on this machine whether it is ready; exit status 0 says yes."`
 	Config        configCmd        `cmd:"" help:"Print the settings that the gateway command would run with, and where each comes from."`

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ type gatewayFlags struct {
 	NodeID          string `placeholder:"ID" help:"Name of this process on the backplane. Default: random."`
 	BackplaneKey    string `secret:"" placeholder:"KEY" help:"Key, of 16 bytes or more and the same on all nodes, that signs what nodes send to each other."`
 	BackplaneKeyOld string `secret:"" placeholder:"KEY" help:"Key that is accepted from other nodes beside it, while keys are being replaced."`
-	InternalListen  string `default:"127.0.0.1:9090" help:"Where /livez, /readyz, /metrics and /debug/pprof are served. Keep clients away from it."`
+	InternalListen  string `default:"127.0.0.1:9090" help:"Where /livez, /readyz, /metrics, /debug/pprof and the push API are served. Keep clients away from it."`
 	InternalKey     string `secret:"" placeholder:"KEY" help:"Bearer token, of 16 bytes or more, that the internal listener wants for all but /livez and /readyz. Required unless that listener is on loopback."`
 
 	AllowedOrigins  []string       `placeholder:"ORIGIN,..." help:"Origins of web pages that may connect, beside the gateway's own host, such as https://app.example.com or https://*.example.com. A single * allows all."`
@@ -71,6 +72,7 @@ type gatewayFlags struct {
 	StopTimeout time.Duration `default:"25s" help:"After SIGTERM, time after which sockets that are left are closed at once; the process ends a few seconds later."`
 
 	authFlags    `embed:""`
+	apiFlags     `embed:""`
 	quotaFlags   `embed:""`
 	metricsFlags `embed:""`
 }
@@ -180,7 +182,13 @@ func (c *gatewayCmd) Run(p *process) error {
 		return err
 	}
 	defer stopReports()
-	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, append(c.mounts(m), who.mounts(c.InternalKey, p.logger)...)...), p.logger)
+	api, err := c.openAPI(c.InternalKey, probes.ready)
+	if err != nil {
+		return usageError{err}
+	}
+	mounts := slices.Concat(c.mounts(m), who.mounts(c.InternalKey, p.logger), api.mounts())
+	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, mounts...), p.logger)
+	internal.Protocols = apiProtocols()
 	go serveInternal(internal, private, p.logger)
 	defer internal.Close()
 
@@ -198,6 +206,9 @@ func (c *gatewayCmd) Run(p *process) error {
 	}
 	if err != nil {
 		return err
+	}
+	if err := api.serve(bp); err != nil {
+		return errors.Join(usageError{err}, closeBackplane(bp))
 	}
 	config := c.config(p.logger)
 	config.Hooks = m.Gateway(c.Name)

@@ -18,6 +18,7 @@ import (
 type mount struct {
 	pattern string
 	handler http.Handler
+	guarded bool // the handler asks for keys itself
 }
 
 // internalHandler serves what operators and backends need and clients must not
@@ -35,11 +36,14 @@ func internalHandler(ready func() error, key string, mounts ...mount) http.Handl
 	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	for _, m := range mounts {
-		guarded.Handle(m.pattern, m.handler)
-	}
-
 	mux := http.NewServeMux()
+	for _, m := range mounts {
+		if m.guarded {
+			mux.Handle(m.pattern, m.handler)
+		} else {
+			guarded.Handle(m.pattern, m.handler)
+		}
+	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "alive")
 	})

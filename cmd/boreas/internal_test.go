@@ -12,7 +12,7 @@ import (
 
 func TestInternalKey(t *testing.T) {
 	const key = "0123456789abcdef"
-	served := mount{"POST /tickets", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a ticket") })}
+	served := mount{pattern: "POST /tickets", handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a ticket") })}
 	ready := func() error { return errors.New("not yet") }
 	for _, test := range []struct {
 		key, authorization, method, path string

@@ -28,7 +28,7 @@ func (f *metricsFlags) mounts(m *metrics.Metrics) []mount {
 	if !f.Metrics {
 		return nil
 	}
-	return []mount{{"GET /metrics", m.Handler()}}
+	return []mount{{pattern: "GET /metrics", handler: m.Handler()}}
 }
 
 // report reports to CloudWatch, if it shall, until the function that it returns is

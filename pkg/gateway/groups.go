@@ -10,9 +10,9 @@ import (
 
 var errSocketEnded = errors.New("the socket has ended")
 
-// membership returns what users and groups the socket belongs to; nil if it has
-// ended.
-func (c *conn) membership() *push.Member {
+// Membership implements [push.Connection]: what users and groups the socket belongs
+// to; nil if it has ended.
+func (c *conn) Membership() *push.Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.member == nil && c.state < connGone {
@@ -44,7 +44,7 @@ func (c *conn) User() string {
 
 // setUser makes the socket one of a user's; "" one of nobody's.
 func (c *conn) setUser(user string) (push.Shown, error) {
-	m := c.membership()
+	m := c.Membership()
 	if m == nil {
 		return nil, errSocketEnded
 	}
@@ -112,7 +112,7 @@ func (c *conn) obey(cmd wire.Command) (push.Shown, error) {
 	if cmd.Op == wire.OpSetUser {
 		return c.setUser(cmd.Name)
 	}
-	m := c.membership()
+	m := c.Membership()
 	if m == nil {
 		return nil, errSocketEnded
 	}

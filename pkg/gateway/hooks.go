@@ -17,7 +17,7 @@ type Hooks struct {
 	// services were told, the named reason, and how long it was open. The reason is
 	// fit for a metric label: one of client_closed, client_gone, peer_timeout,
 	// protocol, wrong_type, invalid_utf8, too_big, message_timeout, fragments,
-	// control_flood, rate_limited, slow_consumer, service, instance_lost, token_expired, drain,
+	// control_flood, rate_limited, slow_consumer, service, disconnected, instance_lost, token_expired, drain,
 	// shutdown, overrun and internal.
 	SocketClosed func(status wire.CloseCode, reason string, open time.Duration)
 	// Refused is called for each handshake that is not accepted.

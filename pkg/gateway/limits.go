@@ -22,6 +22,7 @@ const (
 	causeRateLimited          // messages over a rate limit came for Config.RateGrace
 	causeSlowConsumer         // writes made no progress for Config.SlowConsumerTimeout
 	causeService              // a handler closed the socket
+	causeDisconnected         // a backend closed the socket
 	causeInstanceLost         // the instance of a service with policy close is gone
 	causeExpired              // the client's identity has expired, and Config.ExpiryGrace is over
 	causeDrain                // the gateway drains
@@ -61,6 +62,7 @@ var endings = [causes]struct {
 	causeRateLimited:    {"rate_limited", wire.ClosePolicy, wire.SourceServer},
 	causeSlowConsumer:   {"slow_consumer", wire.ClosePolicy, wire.SourceServer},
 	causeService:        {"service", 0, wire.SourceServer},
+	causeDisconnected:   {"disconnected", wire.ClosePolicy, wire.SourceServer},
 	causeInstanceLost:   {"instance_lost", wire.CloseRestart, wire.SourceServer},
 	causeExpired:        {"token_expired", wire.ClosePolicy, wire.SourceServer},
 	causeDrain:          {"drain", wire.CloseRestart, wire.SourceServer},

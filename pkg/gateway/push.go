@@ -10,8 +10,8 @@ import (
 
 // A Gateway and its connections as package push sees them.
 var (
-	_ push.Local    = (*Gateway)(nil)
-	_ push.Receiver = (*conn)(nil)
+	_ push.Local      = (*Gateway)(nil)
+	_ push.Connection = (*conn)(nil)
 )
 
 // Receiver implements [push.Local].
@@ -36,6 +36,23 @@ func (c *conn) SocketID() wire.SocketID { return c.id }
 
 // Encoding implements [push.Receiver].
 func (c *conn) Encoding() envelope.Encoding { return c.encoding }
+
+// Describe implements [push.Connection].
+func (c *conn) Describe() push.Socket {
+	return push.Socket{
+		ID: string(c.id), User: c.User(), Gateway: c.g.name, Encoding: c.encoding.String(),
+		RemoteAddr: c.client.remoteAddr, ConnectedAt: c.opened,
+	}
+}
+
+// Disconnect implements [push.Connection].
+func (c *conn) Disconnect(code wire.CloseCode, reason string) bool {
+	c.mu.Lock()
+	ending := c.state >= connClosing
+	c.mu.Unlock()
+	c.end(causeDisconnected.endingWith(code, reason))
+	return !ending
+}
 
 // line is the pushes for one connection that are not written yet. It is guarded by
 // conn.mu.

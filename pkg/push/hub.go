@@ -86,6 +86,7 @@ func newHub(bp *backplane.Backplane) *Hub {
 	h.index.hub = h
 	h.index.init()
 	h.routes.init(h)
+	h.control()
 	for kind, handle := range map[wire.Kind]backplane.NodeHandler{
 		wire.KindPush: h.received, wire.KindPushResult: h.answered,
 		wire.KindRequest: h.request, wire.KindResponse: h.response,

@@ -123,6 +123,17 @@ func (x *index) receivers(k roomKey, list []Receiver) []Receiver {
 	return list
 }
 
+// since returns since when a room has members here.
+func (x *index) since(k roomKey) time.Time {
+	s := x.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.rooms[k]; r != nil {
+		return r.since
+	}
+	return time.Time{}
+}
+
 func audienceOf(k roomKey) registry.Audience {
 	if k.kind == wire.TargetUser {
 		return registry.UserAudience(k.name)

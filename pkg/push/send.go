@@ -235,6 +235,7 @@ func (p *Pending) add(g wire.Incarnation, r *wire.PushResult) {
 	}
 	p.result.Targeted += int(r.Targeted)
 	p.result.Delivered += int(r.Delivered)
+	p.result.Local += p.hub.local(g, int(r.Delivered))
 	p.result.Queued += int(r.Queued)
 	for _, d := range r.Dropped {
 		if p.result.Dropped == nil {
@@ -302,7 +303,7 @@ func encode(m *Message) ([]byte, error) {
 	check(m.Timeout > 0 && m.Timeout <= maxTimeout, "the timeout is %v; allowed is up to %v", m.Timeout, maxTimeout)
 	data, err := encodeData(m.Data)
 	if err = errors.Join(append(errs, err)...); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
 	p := wire.Push{
 		Target: m.To, ExceptUsers: m.ExceptUsers, Policy: m.Policy, Key: m.Key, Path: m.Path,
@@ -313,7 +314,7 @@ func encode(m *Message) ([]byte, error) {
 	}
 	body := p.Append(nil)
 	if len(body) > maxFlight {
-		return nil, fmt.Errorf("the message has %d bytes; the limit is %d", len(body), maxFlight)
+		return nil, fmt.Errorf("%w: %d bytes; the limit is %d", ErrTooLarge, len(body), maxFlight)
 	}
 	return body, nil
 }

@@ -80,6 +80,8 @@ type PushResult struct {
 	// before or after other messages that wait to be written there. It is not a proof
 	// that the client has read it.
 	Delivered int
+	// Local is how many of these are connected to a gateway on this node.
+	Local int
 	// Queued is for how many it is in line on a slow connection (PushLatest).
 	Queued int
 	// Dropped is for how many it was dropped, by reason.

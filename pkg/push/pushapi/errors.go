@@ -1,0 +1,34 @@
+package pushapi
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	"github.com/boreas-ws/boreas/pkg/push"
+)
+
+// failure gives an error of package push its code.
+func failure(err error) error {
+	code := connect.CodeUnavailable // Redis, most likely
+	switch {
+	case errors.Is(err, push.ErrTooLarge):
+		code = connect.CodeResourceExhausted
+	case errors.Is(err, push.ErrMessage), errors.Is(err, push.ErrPage):
+		code = connect.CodeInvalidArgument
+	case errors.Is(err, push.ErrNoSocket):
+		code = connect.CodeNotFound
+	case errors.Is(err, push.ErrRefused):
+		code = connect.CodeFailedPrecondition
+	case errors.Is(err, context.DeadlineExceeded):
+		code = connect.CodeDeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		code = connect.CodeCanceled
+	}
+	return connect.NewError(code, err)
+}
+
+func invalid(text string) error {
+	return connect.NewError(connect.CodeInvalidArgument, errors.New(text))
+}

@@ -1,0 +1,109 @@
+package pushapi
+
+import (
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	pushv1 "github.com/boreas-ws/boreas/pkg/push/pushapi/v1"
+)
+
+// memory remembers the answers of pushes with an idempotency key.
+type memory struct {
+	size int
+	ttl  time.Duration
+
+	mu      sync.Mutex
+	entries map[memoryKey]*list.Element // guarded by mu; of *remembered
+	order   list.List                   // guarded by mu: oldest first
+}
+
+type memoryKey struct{ caller, key string }
+
+// remembered is a push that is under way or was done.
+type remembered struct {
+	// immutable
+	key  memoryKey
+	hash [sha256.Size]byte // of the request
+	made time.Time
+
+	done     chan struct{} // closed when response is set
+	response *pushv1.PushResponse
+	err      error
+}
+
+func (m *memory) init(size int, ttl time.Duration) {
+	m.size, m.ttl = size, ttl
+	m.entries = map[memoryKey]*list.Element{}
+}
+
+// once calls do unless that was done under this key, and returns its answer. What
+// failed may be tried again.
+func (m *memory) once(ctx context.Context, key memoryKey, hash [sha256.Size]byte, do func() (*pushv1.PushResponse, error)) (*pushv1.PushResponse, error) {
+	if m.size < 0 {
+		return do()
+	}
+	e, mine := m.enter(key, hash)
+	if mine {
+		e.response, e.err = do()
+		if e.err != nil {
+			m.forget(e)
+		}
+		close(e.done)
+		return e.response, e.err
+	}
+	if e.hash != hash {
+		return nil, connect.NewError(connect.CodeAlreadyExists, errors.New("the idempotency key was used for another push"))
+	}
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		return nil, failure(ctx.Err())
+	}
+	if e.err != nil {
+		return nil, e.err
+	}
+	again := proto.CloneOf(e.response)
+	again.Repeated = true
+	return again, nil
+}
+
+// enter returns what is remembered under a key; mine: nothing was.
+func (m *memory) enter(key memoryKey, hash [sha256.Size]byte) (e *remembered, mine bool) {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for first := m.order.Front(); first != nil; first = m.order.Front() {
+		oldest := first.Value.(*remembered)
+		if m.order.Len() < m.size && now.Sub(oldest.made) < m.ttl {
+			break
+		}
+		m.remove(first)
+	}
+	if have := m.entries[key]; have != nil {
+		return have.Value.(*remembered), false
+	}
+	e = &remembered{key: key, hash: hash, made: now, done: make(chan struct{})}
+	m.entries[key] = m.order.PushBack(e)
+	return e, true
+}
+
+func (m *memory) forget(e *remembered) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at := m.entries[e.key]; at != nil && at.Value == e {
+		m.remove(at)
+	}
+}
+
+// remove takes out an element. mu is held.
+func (m *memory) remove(at *list.Element) {
+	delete(m.entries, at.Value.(*remembered).key)
+	m.order.Remove(at)
+}
