@@ -42,6 +42,9 @@ func payloadFor(data []wire.PushData, e envelope.Encoding) (_ []byte, ok bool) {
 // packJSON turns JSON into MessagePack. Numbers without fraction and exponent become
 // integers if they fit.
 func packJSON(text []byte) ([]byte, bool) {
+	if !wellFormed(envelope.JSON, text) {
+		return nil, false
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var v any
@@ -79,9 +82,16 @@ func numbers(v any) any {
 // unpackJSON turns MessagePack into JSON, if that can hold it.
 func unpackJSON(packed []byte) ([]byte, bool) {
 	var v any
-	if msgpack.Unmarshal(packed, &v) != nil {
+	if !wellFormed(envelope.MsgPack, packed) || msgpack.Unmarshal(packed, &v) != nil {
 		return nil, false
 	}
 	b, err := json.Marshal(v)
 	return b, err == nil
+}
+
+// wellFormed reports whether data could be that of a message. The decoders follow any
+// depth, at the cost of stack; the envelope's do not.
+func wellFormed(e envelope.Encoding, data []byte) bool {
+	_, err := e.Peek(e.AppendMessage(nil, envelope.Message{Data: data}))
+	return err == nil
 }
