@@ -34,6 +34,7 @@ type Options struct {
 	Gateways       []string      `help:"The gateway names to announce to; none: all."`
 	OnInstanceLoss string        `help:"close or repin." enum:"close,repin" default:"close"`
 	DrainTimeout   time.Duration `help:"How long a drain may take." default:"10s"`
+	BackplaneKey   string        `help:"Signs what nodes send to each other." env:"BOREAS_BACKPLANE_KEY"`
 }
 
 // Event is a line of output.
@@ -49,7 +50,7 @@ type Event struct {
 // Run serves until ctx ends, and then drains.
 func Run(ctx context.Context, o Options, out io.Writer, log *slog.Logger) error {
 	log = log.With("node", o.NodeID)
-	bp, err := backplane.Open(ctx, o.Redis, backplane.Config{NodeID: wire.NodeID(o.NodeID), Logger: log})
+	bp, err := backplane.Open(ctx, o.Redis, backplane.Config{NodeID: wire.NodeID(o.NodeID), Key: []byte(o.BackplaneKey), Logger: log})
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (p *probe) whoami(ctx *router.Context) {
 func info(ctx *router.Context) {
 	send(ctx, map[string]any{
 		"remote": ctx.RemoteAddr(), "agent": ctx.Headers().Get("User-Agent"), "cookie": ctx.Headers().Get("Cookie"),
-		"protocol": ctx.Headers().Get("Sec-WebSocket-Protocol"), "query": ctx.Query().Get("q"),
+		"protocol": ctx.Headers().Get("Sec-WebSocket-Protocol"), "query": ctx.Query().Get("q"), "user": ctx.Identity().User,
 	})
 }
 
