@@ -163,8 +163,9 @@ func (a *API) Check(_ context.Context, r *grpchealth.CheckRequest) (*grpchealth.
 	if r.Service != "" && r.Service != pushv1connect.PushServiceName {
 		return nil, connect.NewError(connect.CodeNotFound, errors.New("no such service"))
 	}
+	status := grpchealth.StatusServing
 	if a.cfg.Ready() != nil {
-		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+		status = grpchealth.StatusNotServing
 	}
-	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
+	return &grpchealth.CheckResponse{Status: status}, nil
 }

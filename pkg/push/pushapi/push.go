@@ -150,4 +150,4 @@ func pushResponse(r push.Result) *pushv1.PushResponse {
 	return response
 }
 
-func count(n int) uint32 { return uint32(n) } //nolint:gosec // a number of sockets
+func count(n int) uint32 { return uint32(n) }

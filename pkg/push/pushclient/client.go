@@ -102,7 +102,7 @@ func (c *Client) Push(ctx context.Context, m router.Push, idempotencyKey string)
 func request(m router.Push) (*pushv1.PushRequest, error) {
 	r := &pushv1.PushRequest{
 		To: target(m.To), Path: m.Path, ExceptSockets: m.Except, ExceptUsers: m.ExceptUsers, Key: m.Key,
-		TimeoutMs: uint32(m.Timeout.Milliseconds()),   //nolint:gosec // the gateway checks it
+		TimeoutMs: uint32(m.Timeout.Milliseconds()),
 		Policy:    pushv1.Policy(int32(m.Policy) + 1), // in the same order
 	}
 	switch data := m.Data.(type) {
@@ -173,7 +173,7 @@ func (c *Client) Sockets(ctx context.Context, of router.Target, f func(*pushv1.S
 				return unanswered, nil
 			}
 		}
-		if r.PageToken = page.Msg.GetNextPageToken(); r.PageToken == "" {
+		if r.PageToken = page.Msg.GetNextPageToken(); r.GetPageToken() == "" {
 			return unanswered, nil
 		}
 	}
