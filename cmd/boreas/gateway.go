@@ -19,6 +19,7 @@ import (
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
 	"github.com/boreas-ws/boreas/pkg/metrics"
+	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/quota"
 	"github.com/boreas-ws/boreas/pkg/redisbus"
 	"github.com/boreas-ws/boreas/pkg/wire"
@@ -207,13 +208,14 @@ func (c *gatewayCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	push.Of(bp).Observe(m.Push())
 	if err := api.serve(bp); err != nil {
 		return errors.Join(usageError{err}, closeBackplane(bp))
 	}
 	config := c.config(p.logger)
 	config.Hooks = m.Gateway(c.Name)
 	config.Authenticator = who.authenticator
-	quotas, closeQuota, err := c.quota(p.ctx, c.Redis, c.Namespace, bp.Self(), p.logger)
+	quotas, closeQuota, err := c.quota(p.ctx, c.Redis, c.Namespace, bp.Self(), m.Quota(), p.logger)
 	if err != nil {
 		return errors.Join(usageError{err}, closeBackplane(bp))
 	}

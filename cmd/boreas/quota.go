@@ -23,7 +23,7 @@ type quotaFlags struct {
 
 // quota makes what counts for these limits, with connections to Redis that the
 // returned function closes; nil if there are no limits.
-func (f quotaFlags) quota(ctx context.Context, redis, namespace string, self wire.Incarnation, logger *slog.Logger) (*quota.Quota, func(), error) {
+func (f quotaFlags) quota(ctx context.Context, redis, namespace string, self wire.Incarnation, hooks quota.Hooks, logger *slog.Logger) (*quota.Quota, func(), error) {
 	nothing := func() {}
 	if f == (quotaFlags{}) {
 		return nil, nothing, nil
@@ -51,6 +51,7 @@ func (f quotaFlags) quota(ctx context.Context, redis, namespace string, self wir
 			MessageRate: f.UserMessageRate, ByteRate: f.UserByteRate,
 		},
 		Logger: logger,
+		Hooks:  hooks,
 	})
 	if err != nil {
 		shut()

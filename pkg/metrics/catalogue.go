@@ -92,6 +92,22 @@ var (
 	registrySpread    = gaugeOf("boreas_registry_pin_spread", Count, "Pins of the serving instance with the most, less those of the one with the fewest.", "service")
 )
 
+// Pushes, and limits over all gateways.
+var (
+	pushDuration   = timesOf("boreas_push_duration_seconds", "From sending a push to the answers of all gateways that it concerns.", "target")
+	pushUnanswered = counterOf("boreas_push_unanswered_gateways_total", "Gateways that did not answer a push in time.", "target")
+	pushTargeted   = counterOf("boreas_push_sockets_targeted_total", "Sockets of this node that pushes were for.", "target")
+	pushDelivered  = counterOf("boreas_push_sockets_delivered_total", "Sockets of this node whose connection was handed a push.", "target")
+	pushDropped    = counterOf("boreas_push_sockets_dropped_total", "Sockets of this node that a push did not reach.", "reason")
+	pushLookup     = timesOf("boreas_push_lookup_duration_seconds", "How long it took to ask Redis which gateways have sockets of a user or group.")
+	pushLookups    = counterOf("boreas_push_lookup_failures_total", "Such questions that failed.")
+	pushShown      = timesOf("boreas_push_join_duration_seconds", "How long it took until all nodes knew of a user or group that is new on this node.")
+
+	quotaCall      = timesOf("boreas_quota_call_duration_seconds", "How long exchanges of tokens with Redis took.")
+	quotaFailed    = counterOf("boreas_quota_call_failures_total", "Exchanges that failed: this node's own limits go on.")
+	quotaUntracked = counterOf("boreas_quota_untracked_connections_total", "Connections that are not counted because too many addresses and users are.")
+)
+
 // The process.
 var (
 	processGoroutines = gaugeOf("boreas_process_goroutines", Count, "Goroutines.")

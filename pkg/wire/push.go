@@ -17,6 +17,24 @@ const (
 	TargetGateway TargetKind = 5 // every socket on the gateways of a name
 )
 
+// String is the word for the kind, as in metrics.
+func (k TargetKind) String() string {
+	switch k {
+	case TargetSocket:
+		return "socket"
+	case TargetUser:
+		return "user"
+	case TargetGroup:
+		return "group"
+	case TargetAll:
+		return "all"
+	case TargetGateway:
+		return "gateway"
+	default:
+		return "unknown"
+	}
+}
+
 // Target is whom a push is for.
 type Target struct {
 	Kind TargetKind

@@ -68,7 +68,7 @@ var Metrics = []Metric{
 	{"MessagesTotal", "Count", "Messages of clients.", "Messages", sum, all("boreas_gateway_messages_received_total", "boreas_service_messages_received_total"), delta, 1},
 	{"MessagesDelivered", "Count", "Messages that were written to clients; from a service: sent to them.", "Messages", sum, all("boreas_gateway_messages_sent_total", "boreas_service_messages_sent_total"), delta, 1},
 	{"MessageCount", "Count", "Messages in both directions.", "Messages", sum, all("boreas_gateway_messages_received_total", "boreas_gateway_messages_sent_total"), delta, 1},
-	{"DroppedMessages", "Count", "Messages of services whose client was closing or gone.", "Errors", sum, all("boreas_gateway_messages_dropped_total"), delta, 1},
+	{"DroppedMessages", "Count", "Messages of services and pushes that did not reach their client.", "Errors", sum, all("boreas_gateway_messages_dropped_total", "boreas_push_sockets_dropped_total"), delta, 1},
 	{"AverageLatencyMs", "Milliseconds", "From reading a message to writing the reply; from a service: the time of handlers.", "Latency", []string{"Average", "p50", "p99"}, all("boreas_gateway_request_duration_seconds", "boreas_service_handler_duration_seconds"), latency, 1000},
 	{"IntegrationLatency", "Milliseconds", "From reading a message to the arrival of the service's reply.", "Latency", []string{"p50", "p99"}, all("boreas_gateway_integration_duration_seconds"), latency, 1000},
 	{"ClientError", "Count", "Handshakes and messages that were refused because of the client.", "Errors", sum, []Source{
