@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/push"
@@ -54,7 +55,7 @@ type pushAPI struct {
 	api    atomic.Pointer[pushapi.API]
 }
 
-func (f *apiFlags) openAPI(internalKey string, ready func() error) (*pushAPI, error) {
+func (f *apiFlags) openAPI(internalKey string, ready func() error, called func(method, caller, code string, took time.Duration)) (*pushAPI, error) {
 	keys, err := f.keys(internalKey)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func (f *apiFlags) openAPI(internalKey string, ready func() error) (*pushAPI, er
 			return nil, fmt.Errorf("--api-keys: the key of %q has %d bytes; want %d or more", name, len(key), pushapi.MinKey)
 		}
 	}
-	return &pushAPI{config: pushapi.Config{Keys: keys, Ready: ready}}, nil
+	return &pushAPI{config: pushapi.Config{Keys: keys, Ready: ready, Called: called}}, nil
 }
 
 // serve has requests served from now on.

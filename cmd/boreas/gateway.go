@@ -183,7 +183,7 @@ func (c *gatewayCmd) Run(p *process) error {
 		return err
 	}
 	defer stopReports()
-	api, err := c.openAPI(c.InternalKey, probes.ready)
+	api, err := c.openAPI(c.InternalKey, probes.ready, m.API())
 	if err != nil {
 		return usageError{err}
 	}

@@ -253,6 +253,7 @@ func (c Config) validate() error {
 		}
 		check(!r.rate.Limited() || r.rate.Size() >= float64(r.one), "%s: a burst of %v; must be at least MaxMessageBytes (%d)", r.name, r.rate.Size(), r.one)
 	}
+	check(c.Quota == nil || c.Quota.Fits(c.MaxMessageBytes), "Quota: a burst of bytes is below MaxMessageBytes (%d)", c.MaxMessageBytes)
 	check(c.MaxConversations > 0, "MaxConversations: %d; must be positive", c.MaxConversations)
 	check(c.ReplyWindow >= minWindow && c.ReplyWindow <= maxWindow,
 		"ReplyWindow: %d; must be between %d and %d", c.ReplyWindow, minWindow, maxWindow)

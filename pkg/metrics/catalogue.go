@@ -103,6 +103,8 @@ var (
 	pushLookups    = counterOf("boreas_push_lookup_failures_total", "Such questions that failed.")
 	pushShown      = timesOf("boreas_push_join_duration_seconds", "How long it took until all nodes knew of a user or group that is new on this node.")
 
+	apiRequest = timesOf("boreas_api_request_duration_seconds", "How long requests to the push API took. Those that were refused for their key have no method.", "method", "caller", "code")
+
 	quotaCall      = timesOf("boreas_quota_call_duration_seconds", "How long exchanges of tokens with Redis took.")
 	quotaFailed    = counterOf("boreas_quota_call_failures_total", "Exchanges that failed: this node's own limits go on.")
 	quotaUntracked = counterOf("boreas_quota_untracked_connections_total", "Connections that are not counted because too many addresses and users are.")

@@ -43,6 +43,17 @@ func (m *Metrics) Push() push.Hooks {
 	}
 }
 
+// API returns what fills the instrument of the push API; it goes into
+// pushapi.Config.Called.
+func (m *Metrics) API() func(method, caller, code string, took time.Duration) {
+	return func(method, caller, code string, took time.Duration) {
+		if code == "unauthenticated" {
+			method = "" // anybody's word
+		}
+		m.histogram(apiRequest, method, caller, code).time(took)
+	}
+}
+
 // Quota returns what fills the instruments of limits over all gateways; it goes into
 // quota.Config.Hooks.
 func (m *Metrics) Quota() quota.Hooks {

@@ -153,7 +153,7 @@ func (s *subject) grant(l *lease, asked, granted int64, wait, now time.Duration)
 	}
 	dry := int64(0)
 	if asked > 0 && granted == 0 {
-		dry = int64(now + max(wait, minDry))
+		dry = int64(now + min(max(wait, minDry), maxDry))
 	}
 	l.dry.Store(dry)
 	l.size = l.left.Add(max(granted, 0))

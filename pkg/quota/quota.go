@@ -43,6 +43,9 @@ const (
 	// minDry is how long a subject that is at its limit is refused without asking
 	// Redis again.
 	minDry = 50 * time.Millisecond
+	// maxDry is the same at most: what one large message must wait for does not hold up
+	// the small ones of others who share an address or a user for longer.
+	maxDry = time.Second
 	// beatEvery and beatTTL say how a gateway shows that it lives.
 	beatEvery = time.Second
 	beatTTL   = 3 * time.Second
@@ -171,6 +174,17 @@ func (q *Quota) enqueue(s *subject) {
 	case q.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Fits reports whether a message of that many bytes can ever pass: no burst is
+// smaller.
+func (q *Quota) Fits(bytes int) bool {
+	for _, l := range []Limits{q.cfg.Address, q.cfg.User} {
+		if l.ByteRate.Limited() && l.ByteRate.Size() < float64(bytes) {
+			return false
+		}
+	}
+	return true
 }
 
 // Subjects returns how many addresses and users are counted.

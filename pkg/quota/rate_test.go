@@ -49,3 +49,13 @@ func TestRateText(t *testing.T) {
 		}
 	}
 }
+
+func TestFits(t *testing.T) {
+	q := &Quota{cfg: Config{User: Limits{ByteRate: Rate{PerSecond: 10, Burst: 1000}}}}
+	if !q.Fits(1000) || q.Fits(1001) {
+		t.Errorf("with a burst of 1000: 1000 fits %v, 1001 fits %v", q.Fits(1000), q.Fits(1001))
+	}
+	if q = new(Quota); !q.Fits(1 << 30) {
+		t.Error("without a limit, a message does not fit")
+	}
+}
