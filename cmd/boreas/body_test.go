@@ -13,9 +13,10 @@ import (
 // TestBodyThatNeverComes: a request whose body is announced and not sent holds its
 // connection for a while, not for ever, wherever it goes.
 func TestBodyThatNeverComes(t *testing.T) {
+	t.Parallel()
 	const patience = 60 * time.Second
 	mux := http.NewServeMux()
-	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/read", func(_ http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err == nil {
 			t.Error("a body came")
 		}

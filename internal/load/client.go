@@ -60,8 +60,11 @@ func (r *runner) connect(ctx context.Context, number int) (*client, error) {
 		dialer.NetDialContext = (&net.Dialer{LocalAddr: local}).DialContext
 	}
 	ws, resp, err := dialer.DialContext(ctx, r.cfg.Targets[number%len(r.cfg.Targets)], r.cfg.Header)
-	if resp != nil && err != nil {
-		err = fmt.Errorf("%w: %s", err, resp.Status)
+	if resp != nil {
+		_ = resp.Body.Close() // it has been read
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, resp.Status)
+		}
 	}
 	if err != nil {
 		return nil, err

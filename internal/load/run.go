@@ -156,8 +156,10 @@ func (r *runner) measure(ctx context.Context) *Report {
 		}
 	}
 
-	sleepUntil(ctx, begin.Add(r.cfg.Warmup))
-	r.stats.take()
+	if r.cfg.Warmup > 0 {
+		sleepUntil(ctx, begin.Add(r.cfg.Warmup))
+		r.stats.take()
+	}
 	report := newReport(r.cfg)
 	r.watch(ctx, report)
 	stop()

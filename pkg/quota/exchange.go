@@ -149,6 +149,9 @@ func (q *Quota) call(ctx context.Context, asks []ask) ([][]any, error) {
 func (q *Quota) reclaim(ctx context.Context, a ask, have answer) answer {
 	var dead []string
 	for _, owner := range have.owners {
+		if _, ok := q.seen[owner]; !ok {
+			q.seen[owner] = q.beats // it has yet to miss a beat
+		}
 		if q.beats-q.seen[owner] >= deadBeats && owner != q.self {
 			dead = append(dead, owner)
 		}

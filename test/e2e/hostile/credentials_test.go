@@ -99,24 +99,24 @@ func credentials() []attack {
 		}})
 	}
 	// token is an attack with a token.
-	token := func(name, code string, make func(t *testing.T, w *world) string) {
-		refused(name, http.StatusUnauthorized, code, func(t *testing.T, w *world) []string { return []string{bearer(make(t, w))} })
+	token := func(name, code string, forge func(t *testing.T, w *world) string) {
+		refused(name, http.StatusUnauthorized, code, func(t *testing.T, w *world) []string { return []string{bearer(forge(t, w))} })
 	}
 	const bad = "bad_credential"
-	token("alg none", bad, func(t *testing.T, w *world) string {
+	token("alg none", bad, func(t *testing.T, _ *world) string {
 		return sign(t, jwt.SigningMethodNone, nil, claims(nil), jwt.UnsafeAllowNoneSignatureType)
 	})
-	token("alg nOnE", bad, func(t *testing.T, w *world) string {
+	token("alg nOnE", bad, func(*testing.T, *world) string {
 		body, _ := json.Marshal(claims(nil))
 		return encode([]byte(`{"alg":"nOnE","typ":"JWT"}`)) + "." + encode(body) + "."
 	})
 	token("a public key as a secret", bad, func(t *testing.T, w *world) string {
 		return sign(t, jwt.SigningMethodHS256, map[string]any{"kid": "k1"}, claims(nil), w.publicPEM)
 	})
-	token("an algorithm that is not allowed", bad, func(t *testing.T, w *world) string {
+	token("an algorithm that is not allowed", bad, func(t *testing.T, _ *world) string {
 		return sign(t, jwt.SigningMethodHS512, nil, claims(nil), []byte(secret))
 	})
-	token("an empty secret", bad, func(t *testing.T, w *world) string {
+	token("an empty secret", bad, func(t *testing.T, _ *world) string {
 		return sign(t, jwt.SigningMethodHS256, nil, claims(nil), []byte{})
 	})
 	token("somebody's key under a known name", bad, func(t *testing.T, w *world) string { return w.rs(t, w.other, "k1") })
@@ -126,7 +126,7 @@ func credentials() []attack {
 		jwk := map[string]any{"kty": "RSA", "n": encode(w.other.N.Bytes()), "e": "AQAB"}
 		return sign(t, jwt.SigningMethodRS256, map[string]any{"jwk": jwk, "jku": "http://127.0.0.1:1/keys"}, claims(nil), w.other)
 	})
-	token("unknown extensions", bad, func(t *testing.T, w *world) string {
+	token("unknown extensions", bad, func(t *testing.T, _ *world) string {
 		return sign(t, jwt.SigningMethodHS256, map[string]any{"crit": []string{"x"}}, claims(nil), []byte(secret))
 	})
 	token("a signature cut off", bad, func(t *testing.T, w *world) string {
@@ -155,7 +155,7 @@ func credentials() []attack {
 		"claims of 5 KiB":         set("x", strings.Repeat("x", 5000)),
 	} {
 		if raw, ok := changed["exp"].(json.RawMessage); ok { // no encoder writes that
-			token(name, bad, func(t *testing.T, w *world) string {
+			token(name, bad, func(t *testing.T, _ *world) string {
 				head := encode([]byte(`{"alg":"HS256"}`)) + "." + encode([]byte(`{"iss":"`+issuer+`","aud":"`+audience+`","sub":"alice","exp":`+string(raw)+`}`))
 				mac, err := jwt.SigningMethodHS256.Sign(head, []byte(secret))
 				if err != nil {
@@ -167,7 +167,7 @@ func credentials() []attack {
 		}
 		token(name, bad, func(t *testing.T, w *world) string { return w.hs(t, changed) })
 	}
-	token("a token of 9 KiB", bad, func(t *testing.T, w *world) string { return strings.Repeat("x", 9<<10) })
+	token("a token of 9 KiB", bad, func(*testing.T, *world) string { return strings.Repeat("x", 9<<10) })
 	token("a token that is no token", bad, func(*testing.T, *world) string { return "..." })
 	refused("an empty token", 401, bad, func(*testing.T, *world) []string { return []string{"Authorization: Bearer "} })
 	refused("two tokens", 401, bad, func(t *testing.T, w *world) []string {
@@ -274,7 +274,7 @@ func identities() []attack {
 		on("a token whose key cannot be fetched", strict, 503, "auth_unavailable", func(t *testing.T, w *world) string {
 			return "Authorization: Bearer " + w.rs(t, w.signing, "k1")
 		}),
-		on("alg none while keys cannot be fetched", strict, 401, "bad_credential", func(t *testing.T, w *world) string {
+		on("alg none while keys cannot be fetched", strict, 401, "bad_credential", func(t *testing.T, _ *world) string {
 			return "Authorization: Bearer " + sign(t, jwt.SigningMethodNone, nil, claims(nil), jwt.UnsafeAllowNoneSignatureType)
 		}),
 		{name: "a user with too many connections", run: func(t *testing.T, w *world) {
