@@ -35,8 +35,8 @@ func TestCatalogue(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	form := regexp.MustCompile(`^boreas_(gateway|service|link|bus|backplane|registry|process)_[a-z_]+$`)
-	labels := []string{"gateway", "service", "route", "reason", "code", "source", "cause", "kind", "script", "state", "version", "go", "scope", "limit", "method", "result"}
+	form := regexp.MustCompile(`^boreas_(api|backplane|bus|gateway|link|process|push|quota|registry|service)_[a-z_]+$`)
+	labels := []string{"gateway", "service", "route", "reason", "code", "source", "cause", "kind", "script", "state", "version", "go", "scope", "limit", "method", "result", "target", "caller"}
 	seen := map[string]bool{}
 	for _, i := range Catalogue() {
 		if !form.MatchString(i.Name) || seen[i.Name] {
