@@ -169,6 +169,7 @@ func TestOnChange(t *testing.T) {
 	w.routes = map[string]Service{"chat": changed}
 	publish(2)
 	w.routes = nil // lost, while the instance lives
+	publish(2)
 	now = now.Add(DefaultLeaseTTL - 1)
 	publish(2)
 	now = now.Add(1) // lost for good: another service has them

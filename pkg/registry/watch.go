@@ -45,16 +45,20 @@ type tracked struct {
 	view    *ServiceView
 	idle    bool // Redis has nothing of it
 
-	announced time.Time // when it was last seen in the route table
+	gone time.Time // since when it has not been in the route table; zero while it is there
 }
 
-// unannounced is what to show of a service that is not in the route table. If it
-// was there within a TTL, Redis may have lost the table.
+// unannounced is what to show of a service that is not in the route table. For a TTL
+// from when that was first seen, Redis may just have lost the table; how long nothing
+// could be seen before does not count.
 func (t *tracked) unannounced(name string, now time.Time, ttl time.Duration) Service {
+	if t.gone.IsZero() {
+		t.gone = now
+	}
 	switch {
 	case t.view == nil:
 		return Service{Name: name, OnInstanceLoss: PolicyClose}
-	case now.Sub(t.announced) < ttl:
+	case now.Sub(t.gone) < ttl:
 		return t.view.Service
 	default:
 		return Service{Name: name, OnInstanceLoss: t.view.OnInstanceLoss}
@@ -138,8 +142,11 @@ func wait(ctx context.Context, d time.Duration, signal <-chan struct{}) error {
 	return nil
 }
 
-// refresh reads what changed and publishes a new view.
+// refresh reads what changed and publishes a new view. How long a member is missing
+// counts up to when the reading began: if this process is suspended in between, the
+// answers are as old as that.
 func (w *watcher) refresh(ctx context.Context, dirty map[string]struct{}, all bool) error {
+	now := time.Now()
 	k := w.r.keys.routes()
 	routes := &call{script: scriptRouteView, keys: []string{k.version, k.routes}, args: []any{w.routesVersion}, n: 1}
 	if err := w.r.exec(ctx, routes); err != nil {
@@ -176,7 +183,7 @@ func (w *watcher) refresh(ctx context.Context, dirty map[string]struct{}, all bo
 			return err
 		}
 	}
-	w.publish(time.Now())
+	w.publish(now)
 	return nil
 }
 
@@ -224,7 +231,7 @@ func (w *watcher) publish(now time.Time) {
 		}
 		service, announced := w.routes[name]
 		if announced {
-			t.announced = now
+			t.gone = time.Time{}
 		} else {
 			service = t.unannounced(name, now, w.r.cfg.LeaseTTL)
 		}

@@ -199,7 +199,7 @@ func nodeFaults() []Fault {
 				}
 				return e.startGateway(ctx, i)
 			}},
-		{Number: 21, Name: "gateway paused longer than its lease", Backend: Standalone, anywhere: true, codes: []int{killed, restarts}, node: true,
+		{Number: 21, Name: "gateway paused longer than its lease", Backend: Standalone, anywhere: true, codes: []int{killed, restarts}, node: true, refuses: true, // a search for an instance times out meanwhile
 			inject: func(ctx context.Context, e *experiment) error {
 				g := e.gateways[e.rand.IntN(len(e.gateways))]
 				if err := g.Pause(); err != nil {
