@@ -31,7 +31,8 @@ type watcher struct {
 	routesVersion string
 	routes        map[string]Service
 	tracked       map[string]*tracked
-	first         bool // nothing was read yet
+	first         bool      // nothing was read yet
+	read          time.Time // when the last reading that succeeded began
 }
 
 type listener struct{ f func(old, new *View) }
@@ -183,8 +184,25 @@ func (w *watcher) refresh(ctx context.Context, dirty map[string]struct{}, all bo
 			return err
 		}
 	}
+	if gap := now.Sub(w.read); gap > w.r.cfg.LeaseTTL/3 {
+		w.excuse(gap)
+	}
+	w.read = now
 	w.publish(now)
 	return nil
+}
+
+// excuse takes a gap out of the time for which members and routes are missing: while
+// nothing could be read, nobody could write himself again either.
+func (w *watcher) excuse(gap time.Duration) {
+	for _, t := range w.tracked {
+		for who, since := range t.missing {
+			t.missing[who] = since.Add(gap)
+		}
+		if !t.gone.IsZero() {
+			t.gone = t.gone.Add(gap)
+		}
+	}
 }
 
 // look asks Redis about services.

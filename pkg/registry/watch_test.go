@@ -31,3 +31,20 @@ func TestRoutesOutlastAnOutage(t *testing.T) {
 		}
 	}
 }
+
+// TestExcuse: members that were missing before an outage have their whole TTL after it.
+func TestExcuse(t *testing.T) {
+	start := time.Now()
+	who := instanceMember(inc("a", 1))
+	tr := &tracked{missing: map[member]time.Time{who: start}, gone: start}
+	w := &watcher{tracked: map[string]*tracked{"chat": tr}}
+	w.excuse(time.Minute)
+	if want := start.Add(time.Minute); !tr.missing[who].Equal(want) || !tr.gone.Equal(want) {
+		t.Errorf("missing since %v, gone since %v; want %v", tr.missing[who], tr.gone, want)
+	}
+	tr.gone = time.Time{}
+	w.excuse(time.Minute)
+	if !tr.gone.IsZero() {
+		t.Error("a service that is there counts as gone")
+	}
+}
