@@ -47,6 +47,15 @@ func TestRingIsAByteQueue(t *testing.T) {
 	})
 }
 
+func TestRingTakesNothingWithoutABuffer(t *testing.T) {
+	r := ring{head: 5, tail: 5}
+	r.reserve(0)
+	r.write(nil)
+	if r.len() != 0 {
+		t.Errorf("%d bytes after nothing was written", r.len())
+	}
+}
+
 func TestRingIsReleasedWhenQuiet(t *testing.T) {
 	var r ring
 	r.reserve(1 << 20)

@@ -44,6 +44,9 @@ func (r *ring) resize(size int) {
 
 // write appends p, for which there must be room.
 func (r *ring) write(p []byte) {
+	if len(p) == 0 {
+		return // there may be no buffer
+	}
 	at := int(r.head & uint64(len(r.buf)-1))
 	n := copy(r.buf[at:], p)
 	if n < len(p) {
