@@ -67,6 +67,7 @@ func (s *signer) verify(b []byte, to wire.NodeID) (datagram []byte, ok bool) {
 func appendTag(h hash.Hash, dst, datagram []byte, to wire.NodeID) []byte {
 	h.Reset()
 	h.Write(datagram)
-	h.Write([]byte(to)) // its length is bounded, and nothing follows it but the end
+	h.Write([]byte(to))
+	h.Write([]byte{byte(len(to))}) // tells where the datagram ends
 	return h.Sum(dst)
 }

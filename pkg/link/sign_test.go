@@ -43,6 +43,17 @@ func TestSign(t *testing.T) {
 	}
 }
 
+// TestSignTellsDatagramFromNode: the end of one cannot pass for the beginning of the
+// other.
+func TestSignTellsDatagramFromNode(t *testing.T) {
+	s := newSigner(keyA, nil)
+	signed := s.sign([]byte("datagram"), 0, "eu-gw")
+	longer := slices.Concat([]byte("datagrameu-"), signed[len("datagram"):])
+	if _, ok := s.verify(longer, "gw"); ok {
+		t.Error("a datagram for eu-gw passes at gw, with eu- at its end")
+	}
+}
+
 // TestForgedDatagrams gives a node what somebody sends who may publish, and has no
 // key.
 func TestForgedDatagrams(t *testing.T) {
