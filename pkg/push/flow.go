@@ -7,6 +7,13 @@ import (
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
+// flowKey says whose pushes share a flow. Those that wait for slow clients have one of
+// their own, so that the others do not wait for these.
+type flowKey struct {
+	gateway wire.Incarnation
+	waits   bool // wire.PolicyWait
+}
+
 // flow bounds the pushes on their way to one gateway, so that a gateway whose clients
 // do not keep up, or that is gone, is felt by those who push there and nobody else.
 type flow struct {
@@ -37,15 +44,26 @@ func (f *flow) begin(ctx context.Context) bool {
 
 func (f *flow) end() { <-f.order }
 
-func (h *Hub) flowTo(g wire.Incarnation) *flow {
+func (h *Hub) flowTo(k flowKey) *flow {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := h.flows[g]
+	f := h.flows[k]
 	if f == nil {
 		f = newFlow()
-		h.flows[g] = f
+		h.flows[k] = f
 	}
 	return f
+}
+
+// setStalled notes whether a gateway leaves pushes unanswered.
+func (h *Hub) setStalled(g wire.Incarnation, stalled bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, waits := range []bool{false, true} {
+		if f := h.flows[flowKey{g, waits}]; f != nil {
+			f.setStalled(stalled)
+		}
+	}
 }
 
 // take waits for room for n bytes until ctx ends; for a stalled gateway it does not
@@ -84,19 +102,13 @@ func (f *flow) give(n int) {
 	f.wake()
 }
 
-// stall notes that the gateway does not answer.
-func (f *flow) stall() {
+// setStalled notes whether the gateway leaves pushes unanswered.
+func (f *flow) setStalled(stalled bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.stalled = true
-	f.wake()
-}
-
-// revive notes that it answered.
-func (f *flow) revive() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stalled = false
+	if f.stalled = stalled; stalled {
+		f.wake()
+	}
 }
 
 // wake wakes those who wait. mu is held.

@@ -56,7 +56,7 @@ type Hub struct {
 	mu       sync.Mutex
 	locals   []Local                       // guarded by mu
 	inbound  map[wire.Incarnation]*inbound // guarded by mu: pushes to deliver
-	flows    map[wire.Incarnation]*flow    // guarded by mu: pushes on their way
+	flows    map[flowKey]*flow             // guarded by mu: pushes on their way
 	waiting  map[wire.StreamID]*Pending    // guarded by mu: pushes without all results
 	asked    map[wire.StreamID]*question   // guarded by mu: requests without response
 	handlers map[string]RequestHandler     // guarded by mu
@@ -76,7 +76,7 @@ func newHub(bp *backplane.Backplane) *Hub {
 	h := &Hub{
 		bp: bp, registry: bp.Registry(), self: bp.Self(),
 		inbound:  map[wire.Incarnation]*inbound{},
-		flows:    map[wire.Incarnation]*flow{},
+		flows:    map[flowKey]*flow{},
 		waiting:  map[wire.StreamID]*Pending{},
 		asked:    map[wire.StreamID]*question{},
 		handlers: map[string]RequestHandler{},
@@ -142,7 +142,8 @@ func nodeOf(id wire.SocketID) (wire.NodeID, bool) {
 // answered.
 func (h *Hub) reset(peer wire.Incarnation, _ link.Reset) {
 	h.mu.Lock()
-	delete(h.flows, peer)
+	delete(h.flows, flowKey{peer, false})
+	delete(h.flows, flowKey{peer, true})
 	var lost []*Pending
 	for _, p := range h.waiting {
 		if _, ok := p.gateways[peer]; ok {

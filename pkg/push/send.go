@@ -41,6 +41,7 @@ type Pending struct {
 	number   wire.StreamID
 	audience registry.Audience // "" if the target is none
 	target   wire.TargetKind
+	waits    bool // for clients that do not keep up
 	cost     int
 	start    time.Time
 	deadline time.Time // of the result
@@ -70,7 +71,7 @@ func (h *Hub) Send(ctx context.Context, m Message) (*Pending, error) {
 		return nil, fmt.Errorf("push: %w", err)
 	}
 	p := &Pending{
-		hub: h, target: m.To.Kind, cost: len(body) + flightOverhead, start: time.Now(), done: make(chan struct{}),
+		hub: h, target: m.To.Kind, waits: m.Policy == wire.PolicyWait, cost: len(body) + flightOverhead, start: time.Now(), done: make(chan struct{}),
 		number: wire.StreamID(h.numbers.Add(1)), gateways: map[wire.Incarnation]*flow{},
 	}
 	limit := p.start.Add(m.Timeout)
@@ -116,7 +117,7 @@ var expired = func() context.Context {
 // send sends a push to one gateway. It reports false if that was not possible before
 // ctx ended.
 func (h *Hub) send(ctx context.Context, p *Pending, g wire.Incarnation, body []byte) bool {
-	f := h.flowTo(g)
+	f := h.flowTo(flowKey{g, p.waits})
 	if !f.begin(ctx) { // so that a push that waits for room is not overtaken
 		return false
 	}
@@ -179,7 +180,7 @@ func (h *Hub) giveUp(p *Pending) {
 	late := !time.Now().Before(p.deadline)
 	for _, g := range missing {
 		if late {
-			h.flowTo(g).stall()
+			h.setStalled(g, true)
 		}
 		h.settle(p, g, nil)
 	}
@@ -191,7 +192,7 @@ func (h *Hub) answered(from wire.Incarnation, number wire.StreamID, body []byte)
 	if err != nil {
 		return
 	}
-	h.flowTo(from).revive()
+	h.setStalled(from, false)
 	h.mu.Lock()
 	p := h.waiting[number]
 	h.mu.Unlock()

@@ -3,6 +3,7 @@ package push_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,4 +56,41 @@ func TestSlowClientForgets(t *testing.T) {
 		}
 		late += r.Dropped[wire.DropTimeout]
 	}
+}
+
+// TestWaitingPushesDelayNoOther: pushes that wait for a client which reads nothing take
+// all the room that such pushes have, and others go on to the same gateway.
+func TestWaitingPushesDelayNoOther(t *testing.T) {
+	w := newWorld(t)
+	a := w.gateway("gw-a", gateway.Config{SlowConsumerTimeout: -1})
+	w.chat("chat-1")
+	a.routed("/join")
+	slow, quick := a.dial().join("room"), a.dial().join("room") // slow reads nothing more
+	hub := push.Of(w.node("backend"))
+	data := strings.Repeat("x", 200<<10)
+	wait := func(ctx context.Context, timeout time.Duration) push.Result {
+		r, _ := hub.Push(ctx, push.Message{To: router.ToSocket(slow.id), Data: data, Timeout: timeout}) // fails only when ctx ends
+		return r
+	}
+	for wait(t.Context(), 200*time.Millisecond).Dropped[wire.DropTimeout] == 0 { // until the connection takes no more
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var stuck sync.WaitGroup
+	for range 4 {
+		stuck.Go(func() { wait(ctx, patience) })
+	}
+	w.eventually("there is no room for another one that waits", func() bool {
+		return len(wait(t.Context(), 200*time.Millisecond).Unanswered) == 1
+	})
+	for range 20 {
+		r, err := hub.Push(t.Context(), push.Message{To: router.ToSocket(quick.id), Path: "/p", Policy: router.PushDrop, Timeout: patience / 4})
+		if err != nil || r.Delivered != 1 {
+			t.Fatalf("a push that does not wait: %+v, %v", r, err)
+		}
+		if e := quick.read(); e.Path != "/p" {
+			t.Fatalf("got %+v", e)
+		}
+	}
+	cancel()
+	stuck.Wait()
 }
