@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,14 +84,14 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Connections, DefaultConnections)
-	setDefault(&c.Ramp, DefaultRamp)
-	setDefault(&c.Duration, DefaultDuration)
-	setDefault(&c.Window, DefaultWindow)
-	setDefault(&c.Size, DefaultSize)
-	setDefault(&c.Path, DefaultPath)
-	setDefault(&c.DialTimeout, DefaultDialTimeout)
-	setDefault(&c.LostAfter, DefaultLostAfter)
+	c.Connections = cmp.Or(c.Connections, DefaultConnections)
+	c.Ramp = cmp.Or(c.Ramp, DefaultRamp)
+	c.Duration = cmp.Or(c.Duration, DefaultDuration)
+	c.Window = cmp.Or(c.Window, DefaultWindow)
+	c.Size = cmp.Or(c.Size, DefaultSize)
+	c.Path = cmp.Or(c.Path, DefaultPath)
+	c.DialTimeout = cmp.Or(c.DialTimeout, DefaultDialTimeout)
+	c.LostAfter = cmp.Or(c.LostAfter, DefaultLostAfter)
 	if c.Progress == nil {
 		c.Progress = func(Point) {}
 	}
@@ -98,13 +99,6 @@ func (c Config) withDefaults() Config {
 		c.Credential = func(context.Context, int) (string, error) { return "", nil }
 	}
 	return c
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // validate reports everything that is wrong with a configuration whose defaults

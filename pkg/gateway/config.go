@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -184,28 +185,28 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxSockets, DefaultMaxSockets)
-	setDefault(&c.MaxHandshakes, DefaultMaxHandshakes)
-	setDefault(&c.ReportRate, DefaultReportRate())
-	setDefault(&c.RateGrace, DefaultRateGrace)
-	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
-	setDefault(&c.MaxFragments, DefaultMaxFragments)
-	setDefault(&c.MaxControlRate, DefaultMaxControlRate)
-	setDefault(&c.MaxConversations, DefaultMaxConversations)
-	setDefault(&c.ReplyWindow, DefaultReplyWindow)
-	setDefault(&c.PushWindow, DefaultPushWindow)
-	setDefault(&c.PingInterval, DefaultPingInterval)
-	setDefault(&c.PeerTimeout, DefaultPeerTimeout)
-	setDefault(&c.MessageTimeout, DefaultMessageTimeout)
-	setDefault(&c.SlowConsumerTimeout, DefaultSlowConsumerTimeout)
-	setDefault(&c.PinTimeout, DefaultPinTimeout)
-	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
-	setDefault(&c.HandbackTimeout, DefaultHandbackTimeout)
-	setDefault(&c.DrainWindow, DefaultDrainWindow)
-	setDefault(&c.AuthTimeout, DefaultAuthTimeout)
-	setDefault(&c.ExpiryWarning, DefaultExpiryWarning)
-	setDefault(&c.ExpiryGrace, DefaultExpiryGrace)
-	setDefault(&c.ForwardedHeader, HeaderXForwardedFor)
+	c.MaxSockets = cmp.Or(c.MaxSockets, DefaultMaxSockets)
+	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, DefaultMaxHandshakes)
+	c.ReportRate = cmp.Or(c.ReportRate, DefaultReportRate())
+	c.RateGrace = cmp.Or(c.RateGrace, DefaultRateGrace)
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, DefaultMaxMessageBytes)
+	c.MaxFragments = cmp.Or(c.MaxFragments, DefaultMaxFragments)
+	c.MaxControlRate = cmp.Or(c.MaxControlRate, DefaultMaxControlRate)
+	c.MaxConversations = cmp.Or(c.MaxConversations, DefaultMaxConversations)
+	c.ReplyWindow = cmp.Or(c.ReplyWindow, DefaultReplyWindow)
+	c.PushWindow = cmp.Or(c.PushWindow, DefaultPushWindow)
+	c.PingInterval = cmp.Or(c.PingInterval, DefaultPingInterval)
+	c.PeerTimeout = cmp.Or(c.PeerTimeout, DefaultPeerTimeout)
+	c.MessageTimeout = cmp.Or(c.MessageTimeout, DefaultMessageTimeout)
+	c.SlowConsumerTimeout = cmp.Or(c.SlowConsumerTimeout, DefaultSlowConsumerTimeout)
+	c.PinTimeout = cmp.Or(c.PinTimeout, DefaultPinTimeout)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, DefaultCloseTimeout)
+	c.HandbackTimeout = cmp.Or(c.HandbackTimeout, DefaultHandbackTimeout)
+	c.DrainWindow = cmp.Or(c.DrainWindow, DefaultDrainWindow)
+	c.AuthTimeout = cmp.Or(c.AuthTimeout, DefaultAuthTimeout)
+	c.ExpiryWarning = cmp.Or(c.ExpiryWarning, DefaultExpiryWarning)
+	c.ExpiryGrace = cmp.Or(c.ExpiryGrace, DefaultExpiryGrace)
+	c.ForwardedHeader = cmp.Or(c.ForwardedHeader, HeaderXForwardedFor)
 	if c.ForwardHeaders == nil {
 		c.ForwardHeaders = DefaultForwardHeaders()
 	}
@@ -224,13 +225,6 @@ func (c Config) interval() time.Duration {
 		return c.PeerTimeout
 	}
 	return DefaultPingInterval
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // validate reports everything that is wrong with a configuration whose defaults

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,28 +82,21 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.WindowFrames, DefaultWindowFrames)
-	setDefault(&c.WindowBytes, DefaultWindowBytes)
-	setDefault(&c.ControlBytes, DefaultControlBytes)
-	setDefault(&c.MaxBatchBytes, DefaultMaxBatchBytes)
-	setDefault(&c.MaxPeers, DefaultMaxPeers)
-	setDefault(&c.AckDelay, DefaultAckDelay)
-	setDefault(&c.MinRTO, DefaultMinRTO)
-	setDefault(&c.MaxRTO, DefaultMaxRTO)
-	setDefault(&c.ProbeInterval, DefaultProbeInterval)
-	setDefault(&c.ResetAfter, DefaultResetAfter)
-	setDefault(&c.ForgottenFor, DefaultForgottenFor)
+	c.WindowFrames = cmp.Or(c.WindowFrames, DefaultWindowFrames)
+	c.WindowBytes = cmp.Or(c.WindowBytes, DefaultWindowBytes)
+	c.ControlBytes = cmp.Or(c.ControlBytes, DefaultControlBytes)
+	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, DefaultMaxBatchBytes)
+	c.MaxPeers = cmp.Or(c.MaxPeers, DefaultMaxPeers)
+	c.AckDelay = cmp.Or(c.AckDelay, DefaultAckDelay)
+	c.MinRTO = cmp.Or(c.MinRTO, DefaultMinRTO)
+	c.MaxRTO = cmp.Or(c.MaxRTO, DefaultMaxRTO)
+	c.ProbeInterval = cmp.Or(c.ProbeInterval, DefaultProbeInterval)
+	c.ResetAfter = cmp.Or(c.ResetAfter, DefaultResetAfter)
+	c.ForgottenFor = cmp.Or(c.ForgottenFor, DefaultForgottenFor)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // validate reports everything that is wrong with a configuration whose defaults

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -83,19 +84,12 @@ func (c *Config) validate() error {
 }
 
 func (c *Config) setDefaults() {
-	setDefault(&c.TurnTimeout, DefaultTurnTimeout)
-	setDefault(&c.MaxHandlers, DefaultMaxHandlers)
-	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
-	setDefault(&c.PingInterval, DefaultPingInterval)
-	setDefault(&c.PingTimeout, DefaultPingTimeout)
-	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
+	c.TurnTimeout = cmp.Or(c.TurnTimeout, DefaultTurnTimeout)
+	c.MaxHandlers = cmp.Or(c.MaxHandlers, DefaultMaxHandlers)
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, DefaultMaxMessageBytes)
+	c.PingInterval = cmp.Or(c.PingInterval, DefaultPingInterval)
+	c.PingTimeout = cmp.Or(c.PingTimeout, DefaultPingTimeout)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultWriteTimeout)
 }
 
 func (c *Config) logger() *slog.Logger {

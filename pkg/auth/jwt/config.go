@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -79,12 +80,12 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Leeway, DefaultLeeway)
-	setDefault(&c.UserClaim, DefaultUserClaim)
-	setDefault(&c.JWKSRefresh, DefaultJWKSRefresh)
-	setDefault(&c.JWKSMinInterval, DefaultJWKSMinInterval)
-	setDefault(&c.JWKSMaxStale, DefaultJWKSMaxStale)
-	setDefault(&c.JWKSTimeout, DefaultJWKSTimeout)
+	c.Leeway = cmp.Or(c.Leeway, DefaultLeeway)
+	c.UserClaim = cmp.Or(c.UserClaim, DefaultUserClaim)
+	c.JWKSRefresh = cmp.Or(c.JWKSRefresh, DefaultJWKSRefresh)
+	c.JWKSMinInterval = cmp.Or(c.JWKSMinInterval, DefaultJWKSMinInterval)
+	c.JWKSMaxStale = cmp.Or(c.JWKSMaxStale, DefaultJWKSMaxStale)
+	c.JWKSTimeout = cmp.Or(c.JWKSTimeout, DefaultJWKSTimeout)
 	if c.Client == nil {
 		c.Client = &http.Client{
 			Transport: &http.Transport{
@@ -96,13 +97,6 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	return c
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 func (c Config) validate() error {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,10 +73,10 @@ var (
 
 // New makes a Hook. It asks nothing yet.
 func New(cfg Config) (*Hook, error) {
-	setDefault(&cfg.Timeout, DefaultTimeout)
-	setDefault(&cfg.CacheTTL, DefaultCacheTTL)
-	setDefault(&cfg.CacheSize, DefaultCacheSize)
-	setDefault(&cfg.MaxRequests, DefaultMaxRequests)
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
+	cfg.CacheTTL = cmp.Or(cfg.CacheTTL, DefaultCacheTTL)
+	cfg.CacheSize = cmp.Or(cfg.CacheSize, DefaultCacheSize)
+	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, DefaultMaxRequests)
 	if cfg.Headers == nil {
 		cfg.Headers = DefaultHeaders()
 	}
@@ -98,13 +99,6 @@ func New(cfg Config) (*Hook, error) {
 		}
 	}
 	return &Hook{cfg: cfg, cache: newCache(cfg.CacheSize)}, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // question is what the endpoint gets.
