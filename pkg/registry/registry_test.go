@@ -389,6 +389,11 @@ func TestNothingHappens(t *testing.T) {
 		if a.View().Gateways[g.cfg.Self] == nil || g.View().Gateways[g.cfg.Self] == nil {
 			return "the view does not have the gateway"
 		}
+		for _, n := range []*node{a, g} {
+			if s := n.View().Services[chat.Name]; s == nil || len(s.Routes) == 0 {
+				return "the view does not have the routes" // they come from another table than the members
+			}
+		}
 		return ""
 	})
 	versions := func() []any {
