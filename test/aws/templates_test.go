@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -209,21 +208,6 @@ func everything(text string) []string {
 		}
 	}
 	return append(tmpl.problems(), tmpl.evaluate(given).problems...)
-}
-
-// TestCfnLint asks AWS's own linter, where there is one.
-func TestCfnLint(t *testing.T) {
-	linter, err := exec.LookPath("cfn-lint")
-	if err != nil {
-		t.Skip("cfn-lint is not installed (pip install cfn-lint): its opinion is not heard")
-	}
-	args := []string{"--"}
-	for _, name := range templates(t) {
-		args = append(args, filepath.Join(dir, name))
-	}
-	if out, err := exec.Command(linter, args...).CombinedOutput(); err != nil {
-		t.Errorf("cfn-lint: %v\n%s", err, out)
-	}
 }
 
 // settings are the variables of a program, from a text that names them.

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -97,6 +98,20 @@ func (d *debian) root(ctx context.Context, t *testing.T) string {
 	return filepath.Join(d.dir, "root")
 }
 
+// debianMirror returns the archive that this machine gets its packages from.
+func debianMirror(ctx context.Context) (string, error) {
+	out, err := output(exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"))
+	if err != nil {
+		return "", err
+	}
+	for uri := range strings.Lines(out) {
+		if uri = strings.TrimSpace(uri); strings.HasSuffix(strings.TrimSuffix(uri, "/"), "/debian") {
+			return uri, nil
+		}
+	}
+	return "", errors.New("this machine has no Debian archive among its package sources")
+}
+
 // unpack downloads the packages with everything they depend on, touching nothing
 // outside its directory, and lays them out as an image.
 func (d *debian) unpack(ctx context.Context, t *testing.T) error {
@@ -118,7 +133,11 @@ func (d *debian) unpack(ctx context.Context, t *testing.T) error {
 			return err
 		}
 	}
-	sources := "deb http://deb.debian.org/debian " + debianSuite + " main\n"
+	mirror, err := debianMirror(ctx)
+	if err != nil {
+		return err
+	}
+	sources := "deb " + mirror + " " + debianSuite + " main\n"
 	if err := os.WriteFile(filepath.Join(d.dir, "sources.list"), []byte(sources), 0o600); err != nil {
 		return err
 	}
