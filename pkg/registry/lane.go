@@ -128,29 +128,13 @@ func (l *lane) run(ctx context.Context) {
 	if closed {
 		return
 	}
-	tick := time.NewTicker(l.r.cfg.Tick)
-	defer tick.Stop()
-	backoff := firstBackoff
-	for ctx.Err() == nil {
-		err := l.work(ctx, tick.C)
+	l.r.repeat(ctx, l.wake, &l.beatDue, func(ctx context.Context, tick <-chan time.Time) error {
+		err := l.work(ctx, tick)
 		l.mu.Lock()
 		l.lastErr = err
 		l.mu.Unlock()
-		wake, again := l.wake, (<-chan time.Time)(nil)
-		if err == nil {
-			backoff = firstBackoff
-		} else { // whoever comes meanwhile waits: nothing else would help
-			wake, again = nil, time.After(backoff)
-			backoff = nextBackoff(backoff)
-		}
-		select {
-		case <-ctx.Done():
-		case <-wake:
-		case <-again:
-		case <-tick.C:
-			l.beatDue = true
-		}
-	}
+		return err
+	})
 }
 
 // work does all that there is to do.

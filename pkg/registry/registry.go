@@ -152,6 +152,31 @@ func (r *Registry) persist(ctx context.Context, f func(context.Context) error) e
 	}
 }
 
+// repeat calls work until ctx ends: when there is something (wake), with each tick,
+// which sets beatDue, and after an error when a pause is over. Whoever comes during the
+// pause waits: nothing else would help.
+func (r *Registry) repeat(ctx context.Context, wake <-chan struct{}, beatDue *bool, work func(context.Context, <-chan time.Time) error) {
+	tick := time.NewTicker(r.cfg.Tick)
+	defer tick.Stop()
+	backoff := firstBackoff
+	for ctx.Err() == nil {
+		now, again := wake, (<-chan time.Time)(nil)
+		if err := work(ctx, tick.C); err == nil {
+			backoff = firstBackoff
+		} else {
+			now, again = nil, time.After(backoff)
+			backoff = nextBackoff(backoff)
+		}
+		select {
+		case <-ctx.Done():
+		case <-now:
+		case <-again:
+		case <-tick.C:
+			*beatDue = true
+		}
+	}
+}
+
 // Waits between attempts while Redis does not answer.
 const (
 	firstBackoff = 25 * time.Millisecond

@@ -156,25 +156,7 @@ func (l *roster) run(ctx context.Context) {
 	if closed {
 		return
 	}
-	tick := time.NewTicker(l.r.cfg.Tick)
-	defer tick.Stop()
-	backoff := firstBackoff
-	for ctx.Err() == nil {
-		wake, again := l.wake, (<-chan time.Time)(nil)
-		if err := l.work(ctx, tick.C); err == nil {
-			backoff = firstBackoff
-		} else {
-			wake, again = nil, time.After(backoff)
-			backoff = nextBackoff(backoff)
-		}
-		select {
-		case <-ctx.Done():
-		case <-wake:
-		case <-again:
-		case <-tick.C:
-			l.beatDue = true
-		}
-	}
+	l.r.repeat(ctx, l.wake, &l.beatDue, l.work)
 }
 
 // work does all that there is to do.

@@ -7,19 +7,14 @@
 -- Atomic because a lease may be renewed meanwhile, and from the first call on nothing may be added to the index.
 local member, ttl = ARGV[1], tonumber(ARGV[3])
 local clock, hold = tick(KEYS[2], ttl)
-local lease = redis.call('ZSCORE', KEYS[1], member)
+local lease, why = reapable(KEYS[1], member, ARGV[2] == '1', clock, hold, ttl)
 if not lease then
-  return {'gone'}
-end
-lease = tonumber(lease)
-if ARGV[2] ~= '1' and lease > tonumber(expiry(clock, hold, ttl)) then
-  return {'alive'}
+  return {why}
 end
 
 if redis.call('HDEL', KEYS[3], member) == 1 or lease > 0 then
   redis.call('ZADD', KEYS[1], 0, member)
-  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', int(clock - tonumber(ARGV[6])))
-  redis.call('ZADD', KEYS[5], int(clock), member)
+  remember(KEYS[5], member, clock, tonumber(ARGV[6]))
   local others = false -- later generations of the same start
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(0', '+inf')) do
     others = others or string.sub(other, 1, #ARGV[8] + 3) == 'g:' .. ARGV[8] .. '.'

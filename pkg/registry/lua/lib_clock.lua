@@ -42,6 +42,26 @@ local function expiry(clock, hold, ttl)
   return int(clock - 1)
 end
 
+-- reapable returns the lease of a member that may be removed; or nil and why not: 'gone' if it has
+-- none, 'alive' if its lease is good and it does not leave by itself (`leaves`).
+local function reapable(leases, member, leaves, clock, hold, ttl)
+  local lease = redis.call('ZSCORE', leases, member)
+  if not lease then
+    return nil, 'gone'
+  end
+  lease = tonumber(lease)
+  if not leaves and lease > tonumber(expiry(clock, hold, ttl)) then
+    return nil, 'alive'
+  end
+  return lease
+end
+
+-- remember notes in `dead` that a member died, for `ms`.
+local function remember(dead, member, clock, ms)
+  redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(clock - ms))
+  redis.call('ZADD', dead, int(clock), member)
+end
+
 -- newer tells whether epoch a (base 36) is later than b.
 local function newer(a, b)
   if #a ~= #b then

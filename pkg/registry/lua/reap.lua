@@ -6,19 +6,14 @@
 -- Atomic because each removed pin must be counted off exactly once, whoever reaps, and a lease may be renewed meanwhile.
 local member, ttl = ARGV[1], tonumber(ARGV[3])
 local clock, hold = tick(KEYS[4], ttl)
-local lease = redis.call('ZSCORE', KEYS[3], member)
+local lease, why = reapable(KEYS[3], member, ARGV[2] == '1', clock, hold, ttl)
 if not lease then
-  return {'gone'}
-end
-lease = tonumber(lease)
-if ARGV[2] ~= '1' and lease > tonumber(expiry(clock, hold, ttl)) then
-  return {'alive'}
+  return {why}
 end
 
 -- bury tells everybody.
 local function bury()
-  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(clock - tonumber(ARGV[8])))
-  redis.call('ZADD', KEYS[7], int(clock), member)
+  remember(KEYS[7], member, clock, tonumber(ARGV[8]))
   bump(KEYS[6], ARGV[6], ARGV[7])
 end
 
