@@ -30,23 +30,8 @@ const patience = 20 * time.Second
 
 var redis *redistest.Server // shared; each test has a namespace of its own
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if redis, err = redistest.Run(context.Background(), redistest.Config{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	_ = redis.Close()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(redistest.Main(m, &redis, func() error { return goleak.Find() }))
 }
 
 var namespaces atomic.Int64

@@ -20,21 +20,8 @@ import (
 
 var server *redistest.Server // shared; each test has a namespace of its own
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if server, err = redistest.Run(context.Background(), redistest.Config{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	_ = server.Close()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(redistest.Main(m, &server, func() error { return goleak.Find() }))
 }
 
 // patience bounds every wait.

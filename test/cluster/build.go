@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 )
@@ -28,4 +29,30 @@ func Build(ctx context.Context, dir string, flags ...string) (Programs, error) {
 		Chat:   filepath.Join(dir, "chat"),
 		Probe:  []string{filepath.Join(dir, "instance")},
 	}, nil
+}
+
+// Main runs a package's tests (m is a *testing.M) with programs that it builds before;
+// their Env stays as it is.
+// leaks, such as goleak.Find, is asked after them. TestMain exits with its result.
+func Main(m interface{ Run() int }, programs *Programs, leaks func() error) int {
+	dir, err := os.MkdirTemp("", "boreas-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	env := programs.Env
+	if *programs, err = Build(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	programs.Env = env
+	if code := m.Run(); code != 0 {
+		return code
+	}
+	if err := leaks(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }

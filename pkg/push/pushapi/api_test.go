@@ -42,23 +42,8 @@ const key = "0123456789abcdef"
 
 var redis *redistest.Server
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if redis, err = redistest.Run(context.Background(), redistest.Config{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	_ = redis.Close()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(redistest.Main(m, &redis, func() error { return goleak.Find() }))
 }
 
 // byQuery takes the name in a client's query for its user.

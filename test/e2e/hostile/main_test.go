@@ -1,10 +1,10 @@
 package hostile
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/boreas-ws/boreas/test/cluster"
 )
@@ -16,23 +16,8 @@ const (
 )
 
 // programs are built once, before the tests.
-var programs cluster.Programs
+var programs = cluster.Programs{Env: []string{"BOREAS_INTERNAL_KEY=" + internalKey, "BOREAS_BACKPLANE_KEY=" + backplaneKey}}
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "boreas-hostile")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if programs, err = cluster.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	programs.Env = []string{"BOREAS_INTERNAL_KEY=" + internalKey, "BOREAS_BACKPLANE_KEY=" + backplaneKey}
-	return m.Run()
+	os.Exit(cluster.Main(m, &programs, func() error { return goleak.Find() }))
 }
