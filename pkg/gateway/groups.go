@@ -120,7 +120,7 @@ func (c *conn) obey(cmd wire.Command) (push.Shown, error) {
 		m.Leave(cmd.Name)
 		return nil, nil
 	}
-	return m.Join(cmd.Name, cmd.Events)
+	return m.Join(cmd.Name)
 }
 
 // obeyed answers a command.

@@ -39,7 +39,7 @@ func TestChurn(t *testing.T) {
 	var shown []push.Shown
 	for g := range groups {
 		for i := range size {
-			s, err := members[(g*size+i)%len(members)].Join(name(g), false)
+			s, err := members[(g*size+i)%len(members)].Join(name(g))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestChurn(t *testing.T) {
 	}
 	for range 1000 {
 		m, g := members[rand.N(len(members))], name(rand.N(groups))
-		if s, err := m.Join(g, false); err == nil {
+		if s, err := m.Join(g); err == nil {
 			<-s.Done()
 			if r, err := sender.Push(ctx, push.Message{To: router.ToGroup(g)}); err != nil || r.Delivered == 0 {
 				t.Fatalf("a push to a group with members: %+v, %v", r, err)

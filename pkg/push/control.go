@@ -193,7 +193,7 @@ func (h *Hub) joinHere(ctx context.Context, o order) (r report) {
 		if m == nil {
 			return
 		}
-		s, err := m.Join(o.Group, false)
+		s, err := m.Join(o.Group)
 		switch {
 		case err == nil:
 			all = append(all, s)

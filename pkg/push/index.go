@@ -34,7 +34,6 @@ type room struct {
 	audience registry.Audience
 	members  map[*Member]struct{}
 	since    time.Time
-	events   bool
 	shown    *shown
 }
 
@@ -69,7 +68,7 @@ func (x *index) shard(k roomKey) *shard {
 }
 
 // add puts a member into a room.
-func (x *index) add(k roomKey, m *Member, events bool) *shown {
+func (x *index) add(k roomKey, m *Member) *shown {
 	s := x.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +80,6 @@ func (x *index) add(k roomKey, m *Member, events bool) *shown {
 		seen = x.hub.shower(r.audience, r.shown)
 	}
 	r.members[m] = struct{}{}
-	r.events = r.events || events
 	x.hub.registry.Host(r.audience, r.hosting(), seen)
 	return r.shown
 }
@@ -106,7 +104,7 @@ func (x *index) drop(k roomKey, m *Member) {
 var errLeft = errors.New("the last member left meanwhile")
 
 func (r *room) hosting() registry.Hosting {
-	return registry.Hosting{Members: len(r.members), Since: r.since, Events: r.events}
+	return registry.Hosting{Members: len(r.members), Since: r.since}
 }
 
 // receivers appends those in a room to list.
@@ -166,7 +164,7 @@ var (
 
 // Join puts the socket into a group. Pushes that find this node reach it when Join
 // returns; every push does when the result is done.
-func (m *Member) Join(group string, events bool) (Shown, error) {
+func (m *Member) Join(group string) (Shown, error) {
 	if err := checkName(group); err != nil {
 		return nil, err
 	}
@@ -181,7 +179,7 @@ func (m *Member) Join(group string, events bool) (Shown, error) {
 		}
 		m.groups = slices.Insert(m.groups, at, group)
 	}
-	return m.hub.index.add(roomKey{wire.TargetGroup, group}, m, events), nil
+	return m.hub.index.add(roomKey{wire.TargetGroup, group}, m), nil
 }
 
 // Leave takes the socket out of a group.
@@ -214,7 +212,7 @@ func (m *Member) SetUser(user string) (Shown, error) {
 	if user == "" {
 		return nil, nil
 	}
-	return m.hub.index.add(roomKey{wire.TargetUser, user}, m, false), nil
+	return m.hub.index.add(roomKey{wire.TargetUser, user}, m), nil
 }
 
 // User is the socket's user; "" for nobody.

@@ -32,7 +32,6 @@ func audience(prefix, name string) Audience {
 type Hosting struct {
 	Members int       // sockets; 0: none
 	Since   time.Time // when the first of them came, to the millisecond
-	Events  bool      // of a group: somebody asked for presence events
 }
 
 // entry is the form in Redis; "" for no members.
@@ -40,19 +39,14 @@ func (h Hosting) entry() string {
 	if h.Members <= 0 {
 		return ""
 	}
-	events := "0"
-	if h.Events {
-		events = "1"
-	}
-	return strconv.Itoa(h.Members) + " " + strconv.FormatInt(h.Since.UnixMilli(), 10) + " " + events
+	return strconv.Itoa(h.Members) + " " + strconv.FormatInt(h.Since.UnixMilli(), 10)
 }
 
 func parseHosting(s string) Hosting {
-	members, rest, _ := strings.Cut(s, " ")
-	since, events, _ := strings.Cut(rest, " ")
+	members, since, _ := strings.Cut(s, " ")
 	n, _ := strconv.Atoi(members)
 	ms, _ := strconv.ParseInt(since, 10, 64)
-	return Hosting{Members: n, Since: time.UnixMilli(ms), Events: events == "1"}
+	return Hosting{Members: n, Since: time.UnixMilli(ms)}
 }
 
 // Watcher is a node that may go on using what it read about an audience.

@@ -37,7 +37,7 @@ func (k keyspace) audience(a Audience) audienceKeys {
 
 // audienceKeys are the keys of one audience.
 type audienceKeys struct {
-	hosts    string // HASH generation of a gateway -> "<members> <since> <events>"
+	hosts    string // HASH generation of a gateway -> "<members> <since>"
 	watchers string // ZSET node -> Redis TIME in ms until when it uses what it read; expires with the last
 }
 

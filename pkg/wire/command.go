@@ -23,32 +23,24 @@ type Command struct {
 	Number uint64
 	Op     CommandOp
 	Name   string
-	// Events asks for presence events of the group; of OpJoin only.
-	Events bool
 }
 
 // Append writes the body.
 func (c Command) Append(b []byte) []byte {
-	events := byte(0)
-	if c.Events {
-		events = 1
-	}
 	b = append(binary.AppendUvarint(b, c.Number), byte(c.Op))
-	return append(appendString(b, c.Name), events)
+	return appendString(b, c.Name)
 }
 
 // ParseCommand reads the body of a Command frame.
 func ParseCommand(body []byte) (Command, error) {
 	f := fields{rest: body}
 	c := Command{Number: f.uvarint(), Op: CommandOp(f.byte()), Name: f.string()}
-	events := f.byte()
 	if err := f.end(); err != nil {
 		return Command{}, err
 	}
-	if c.Op < OpJoin || c.Op > OpSetUser || events > 1 {
+	if c.Op < OpJoin || c.Op > OpSetUser {
 		return Command{}, fmt.Errorf("%w: command %d", ErrFrame, c.Op)
 	}
-	c.Events = events == 1
 	return c, nil
 }
 

@@ -70,8 +70,8 @@ var examples = []struct {
 		"0401" + "f407" + "05647261696e" + "01" + "01"},
 	{"closed", Header{Kind: KindClosed, FromAcceptor: true, Stream: 1}, nil, "8501"},
 	{"release", Header{Kind: KindRelease, FromAcceptor: true, Stream: 1}, nil, "8601"},
-	{"command", Header{Kind: KindCommand, FromAcceptor: true, Stream: 1}, Command{Number: 2, Op: OpJoin, Name: "room", Events: true},
-		"8901" + "02" + "01" + "04726f6f6d" + "01"},
+	{"command", Header{Kind: KindCommand, FromAcceptor: true, Stream: 1}, Command{Number: 2, Op: OpJoin, Name: "room"},
+		"8901" + "02" + "01" + "04726f6f6d"},
 	{"push", Header{Kind: KindPush, Stream: 1}, Push{
 		Target: Target{TargetGroup, "room"}, Except: []SocketID{"s1"}, ExceptUsers: []string{"bob"}, Policy: PolicyLatest,
 		Key: "k", Path: "/a", TimeoutMS: 5000, Data: []PushData{{Encoding: 0, Bytes: []byte("1")}},

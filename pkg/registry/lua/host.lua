@@ -1,6 +1,6 @@
 -- Writes or removes one gateway's entry of an audience, and removes those of its generations before.
 -- KEYS: 1 hosts, 2 watchers
--- ARGV: 1 the gateway's generation "<node>#<epoch>.<generation>", 2 the entry "<members> <since> <events>" or "" to remove it,
+-- ARGV: 1 the gateway's generation "<node>#<epoch>.<generation>", 2 the entry "<members> <since>" or "" to remove it,
 --       3 "1" to be told the watchers
 -- Returns: {entry before or "", watcher, ms until it looks again, ...}
 -- Atomic because whoever looked before is told as a watcher, and whoever looks later finds the entry.
