@@ -193,7 +193,12 @@ func (w *world) instance(bp *backplane.Backplane, s registry.Service) *instance 
 
 // echo makes the instance answer every message with itself, and grant credit.
 func (i *instance) echo() *instance {
-	i.onData = func(s *peerSocket, d wire.Data) { s.work <- d }
+	i.onData = func(s *peerSocket, d wire.Data) {
+		select {
+		case s.work <- d:
+		case <-s.over:
+		}
+	}
 	return i
 }
 
@@ -207,6 +212,7 @@ type peerSocket struct {
 	resets chan link.Reset
 	credit chan int // grants
 	work   chan wire.Data
+	over   chan struct{} // closed when nothing more of work is done
 
 	mu    sync.Mutex
 	kinds []wire.Kind // that came, in order
@@ -216,16 +222,21 @@ func (i *instance) accept(s *backplane.Stream, o wire.Open) backplane.StreamHand
 	p := &peerSocket{
 		i: i, stream: s, open: o,
 		data: make(chan wire.Data, 10000), closes: make(chan wire.Close, 10), resets: make(chan link.Reset, 10),
-		credit: make(chan int, 10000), work: make(chan wire.Data, 10000),
+		credit: make(chan int, 10000), work: make(chan wire.Data, 10000), over: make(chan struct{}),
 	}
 	if i.onData != nil {
 		done := make(chan struct{})
-		i.w.Cleanup(func() { close(p.work); <-done })
+		i.w.Cleanup(func() { close(p.over); <-done })
 		go func() {
 			defer close(done)
-			for d := range p.work {
-				p.send(string(d.Payload))
-				_ = p.stream.SendCredit(uint32(d.Cost()))
+			for {
+				select {
+				case d := <-p.work:
+					p.send(string(d.Payload))
+					_ = p.stream.SendCredit(uint32(d.Cost()))
+				case <-p.over:
+					return
+				}
 			}
 		}()
 	}
