@@ -101,8 +101,12 @@ func (p *pin) command(body []byte) error {
 		p.obeyed(cmd, shown.Err())
 	default:
 		go func() {
-			<-shown.Done()
-			p.obeyed(cmd, shown.Err())
+			select {
+			case <-shown.Done():
+				p.obeyed(cmd, shown.Err())
+			case <-p.c.ctx.Done():
+				p.obeyed(cmd, errSocketEnded)
+			}
 		}()
 	}
 	return nil
