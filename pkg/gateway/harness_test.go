@@ -161,6 +161,7 @@ func receive[T any](w *world, what string, ch <-chan T) T {
 // frame.
 type instance struct {
 	w       *world
+	tb      testing.TB // which made it: frames may come while w is lent to a subtest
 	bp      *backplane.Backplane
 	name    string
 	unserve func()
@@ -172,7 +173,7 @@ type instance struct {
 // instance announces a service on a node.
 func (w *world) instance(bp *backplane.Backplane, s registry.Service) *instance {
 	w.Helper()
-	i := &instance{w: w, bp: bp, name: s.Name, opened: make(chan *peerSocket, 1000)}
+	i := &instance{w: w, tb: w.TB, bp: bp, name: s.Name, opened: make(chan *peerSocket, 1000)}
 	stop, err := bp.Serve(s.Name, i.accept)
 	if err != nil {
 		w.Fatal(err)
@@ -226,7 +227,7 @@ func (i *instance) accept(s *backplane.Stream, o wire.Open) backplane.StreamHand
 	}
 	if i.onData != nil {
 		done := make(chan struct{})
-		i.w.Cleanup(func() { close(p.over); <-done })
+		i.tb.Cleanup(func() { close(p.over); <-done })
 		go func() {
 			defer close(done)
 			for {
@@ -286,7 +287,7 @@ func (p *peerSocket) sendID(id, msg string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := p.stream.SendData(ctx, wire.Text, id, []byte(msg)); err != nil {
-		p.i.w.Errorf("%s cannot send: %v", p.i.name, err)
+		p.i.tb.Errorf("%s cannot send: %v", p.i.name, err)
 	}
 }
 
