@@ -299,6 +299,13 @@ func (r *runner) registryProblems(ctx context.Context) (wrong []string) {
 	if pins != pinned {
 		wrong = append(wrong, fmt.Sprintf("%d pins for %d sessions", pins, pinned))
 	}
+	bound, err := r.boundSockets(ctx)
+	if err != nil {
+		return append(wrong, err.Error())
+	}
+	if bound != pins {
+		wrong = append(wrong, fmt.Sprintf("%d pins for %d bindings in the memory of the gateways", pins, bound))
+	}
 	return wrong
 }
 

@@ -179,6 +179,24 @@ func (s *system) urls() []string {
 	return list
 }
 
+// boundSockets is how many sockets the gateways remember to be bound to instances.
+func (s *system) boundSockets(ctx context.Context) (bound int, err error) {
+	s.mu.Lock()
+	gateways := slices.Clone(s.gateways)
+	s.mu.Unlock()
+	for _, g := range gateways {
+		if g == nil {
+			continue
+		}
+		n, err := g.Metric(ctx, "boreas_gateway_pins")
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", g.Name, err)
+		}
+		bound += int(n)
+	}
+	return bound, nil
+}
+
 // listen reads what the instances have reported. mu is held.
 func (s *system) listen() {
 	for _, p := range s.instances {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/boreas-ws/boreas/internal/redistest"
@@ -28,16 +30,47 @@ func (g *Gateway) URL() string { return "ws://" + g.Addr + "/ws" }
 
 // Ready asks /readyz.
 func (g *Gateway) Ready(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.Internal+"/readyz", http.NoBody)
+	_, err := g.ask(ctx, "/readyz")
+	return err == nil
+}
+
+// Metric asks /metrics, and returns the sum over all series of one name.
+func (g *Gateway) Metric(ctx context.Context, name string) (sum float64, err error) {
+	text, err := g.ask(ctx, "/metrics")
 	if err != nil {
-		return false
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if labeled, _, _ := strings.Cut(series, "{"); !ok || labeled != name {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", line, err)
+		}
+		sum += v
+	}
+	return sum, nil
+}
+
+// ask sends a GET to the internal listener and returns the body. A status other than
+// 200 is an error.
+func (g *Gateway) ask(ctx context.Context, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.Internal+path, http.NoBody)
+	if err != nil {
+		return "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return false
+		return "", err
 	}
-	_ = resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", path, resp.Status)
+	}
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
 }
 
 // StartGateway runs `boreas gateway` on free ports and returns when it is ready.
