@@ -10,8 +10,9 @@ type ask struct {
 	s               *subject
 	open, waiting   int
 	messages, bytes int64 // tokens; negative ones are given back
-	leastBytes      int64
+	leastBytes      int64 // of bytes, with fewer of which nobody is helped
 	dead            []string
+	answered        chan struct{} // closed with the answer; nil if no message waits for it
 }
 
 // answer is what it gets.
@@ -28,7 +29,7 @@ func (a ask) args(self string) []any {
 	for _, r := range []struct {
 		rate        Rate
 		want, least int64
-	}{{a.s.limits.ConnectionRate, int64(a.waiting), 1}, {a.s.messages.rate, a.messages, 1}, {a.s.bytes.rate, a.bytes, max(a.leastBytes, 1)}} {
+	}{{a.s.limits.ConnectionRate, int64(a.waiting), 1}, {a.s.messages.rate, a.messages, 1}, {a.s.bytes.rate, a.bytes, a.leastBytes}} {
 		args = append(args, strconv.FormatFloat(r.rate.PerSecond, 'f', -1, 64), strconv.FormatFloat(r.rate.Size(), 'f', -1, 64), r.want, r.least)
 	}
 	for _, d := range a.dead {
@@ -57,9 +58,11 @@ func (s *subject) ask() ask {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.q.clock()
-	a := ask{s: s, open: s.open, waiting: len(s.waiting), leastBytes: s.bytes.least}
+	a := ask{s: s, open: s.open, waiting: len(s.waiting), answered: s.answered}
 	a.messages = s.wanted(&s.messages, 1, now)
 	a.bytes = s.wanted(&s.bytes, s.bytes.least, now)
+	a.leastBytes = max(s.bytes.least-s.bytes.left.Load(), 1)
+	s.bytes.least, s.answered = 0, nil // what comes from now on waits for the next answer
 	return a
 }
 
@@ -108,16 +111,15 @@ func (s *subject) localAnswer(a ask) (out answer) {
 				return want
 			}
 		}
-		out.waits[n] = s.local[n].Take(r, float64(max(least, 1)), now)
-		if out.waits[n] == 0 {
-			return max(least, 1)
+		if out.waits[n] = s.local[n].Take(r, float64(least), now); out.waits[n] > 0 {
+			return 0
 		}
-		return 0
+		return least
 	}
 	out.granted[0] = take(0, s.limits.ConnectionRate, int64(want), 1)
 	out.connections = int(out.granted[0])
 	out.granted[1] = take(1, s.messages.rate, a.messages, 1)
-	out.granted[2] = take(2, s.bytes.rate, a.bytes, max(a.leastBytes, 1))
+	out.granted[2] = take(2, s.bytes.rate, a.bytes, a.leastBytes)
 	return out
 }
 
@@ -132,28 +134,28 @@ func (s *subject) applyLocked(asked ask, got answer) (again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.q.clock()
-	s.grant(&s.messages, asked.messages, got.granted[1], got.waits[1], now)
-	s.grant(&s.bytes, asked.bytes, got.granted[2], got.waits[2], now)
-	s.bytes.least = 0
+	s.grant(&s.messages, asked.messages, 1, got.granted[1], got.waits[1], now)
+	s.grant(&s.bytes, asked.bytes, asked.leastBytes, got.granted[2], got.waits[2], now)
 	s.renewed, s.touched = now, now
 	s.expires.Store(int64(now + leaseTime))
 	again = s.admitWaiting(asked, got, now)
 	s.asked.Store(false)
-	if s.answered != nil {
-		close(s.answered)
-		s.answered = nil
+	if asked.answered != nil {
+		close(asked.answered)
 	}
 	return again
 }
 
-// grant adds what a lease got. mu is held.
-func (s *subject) grant(l *lease, asked, granted int64, wait, now time.Duration) {
+// grant adds what a lease got; if that is nothing, the wait is for the least. mu is
+// held.
+func (s *subject) grant(l *lease, asked, least, granted int64, wait, now time.Duration) {
 	if !l.rate.Limited() {
 		return
 	}
 	dry := int64(0)
 	if asked > 0 && granted == 0 {
 		dry = int64(now + min(max(wait, minDry), maxDry))
+		l.empty.Store(int64(now + wait - l.rate.earns(float64(least))))
 	}
 	l.dry.Store(dry)
 	l.size = l.left.Add(max(granted, 0))

@@ -272,6 +272,49 @@ func TestConnectionRate(t *testing.T) {
 	}
 }
 
+// TestRetryAfter: who is over a rate is told when all gateways together will have
+// earned enough, for messages of each size, and not when Redis is asked next.
+func TestRetryAfter(t *testing.T) {
+	g := start(t, server, "a", namespace(), Config{
+		Address: Limits{MessageRate: Rate{PerSecond: 0.001, Burst: 1}},
+		User:    Limits{ByteRate: Rate{PerSecond: 1, Burst: 1000}},
+	})
+	c := g.connect(t, Address, "a")
+	if excess := c.Take(nil, 1); excess != nil {
+		t.Fatalf("the first message: %+v", excess)
+	}
+	if excess := c.Take(nil, 1); excess == nil || excess.Limit != MessageRate || excess.RetryAfter < 900*time.Second {
+		t.Errorf("a token takes 1000 s: %+v", excess)
+	}
+
+	c = g.connect(t, User, "alice")
+	if excess := c.Take(nil, 1000); excess != nil {
+		t.Fatalf("the whole burst at once: %+v", excess)
+	}
+	for _, size := range []int{900, 600} {
+		excess := c.Take(nil, size)
+		if wait := time.Duration(size) * time.Second; excess == nil || excess.Limit != ByteRate ||
+			excess.RetryAfter > wait+time.Second || excess.RetryAfter < wait-100*time.Second {
+			t.Errorf("%d bytes take %v: %+v", size, wait, excess)
+		}
+	}
+}
+
+// TestWholeBurst: the last bytes of a burst are of use to a message that needs more
+// than Redis has left, but no more than that and what is leased already.
+func TestWholeBurst(t *testing.T) {
+	g := start(t, server, "a", namespace(), Config{User: Limits{ByteRate: Rate{PerSecond: 0.001, Burst: 10_000}}})
+	c := g.connect(t, User, "alice")
+	for i := range 20 {
+		if excess := c.Take(nil, 500); excess != nil {
+			t.Fatalf("message %d of 20: %+v", i+1, excess)
+		}
+	}
+	if excess := c.Take(nil, 1); excess == nil {
+		t.Error("one byte more than the burst passed")
+	}
+}
+
 // TestRedisAway: limits go on per gateway, handshakes are not held up for long, and
 // the cluster's limits are back with Redis.
 func TestRedisAway(t *testing.T) {

@@ -28,6 +28,14 @@ func (r Rate) Size() float64 {
 	return max(math.Ceil(2*r.PerSecond), 1)
 }
 
+// earns is how long it takes to earn n; less than nothing if n is.
+func (r Rate) earns(n float64) time.Duration {
+	return time.Duration(max(min(n/r.PerSecond*float64(time.Second), maxWait), -maxWait))
+}
+
+// maxWait is longer than anybody waits, and small enough to count with.
+const maxWait = 10 * 365 * 24 * float64(time.Hour)
+
 // maxRate keeps what is computed from a rate exact, also in Redis.
 const maxRate = 1 << 40
 
@@ -80,7 +88,7 @@ type Bucket struct {
 func (b *Bucket) Take(r Rate, n float64, now time.Duration) (wait time.Duration) {
 	b.settle(r, now)
 	if excess := b.spent + n - r.Size(); excess > rounding {
-		return max(time.Duration(excess/r.PerSecond*float64(time.Second)), 1)
+		return max(r.earns(excess), 1)
 	}
 	b.spent += n
 	return 0

@@ -10,12 +10,20 @@ import (
 
 // lease is what a gateway may still do of one rate.
 type lease struct {
+	limit Limit
 	rate  Rate
 	left  atomic.Int64
 	low   atomic.Int64 // below that, more is asked for ahead of time
 	dry   atomic.Int64 // until when there is nothing, on Quota.now; 0 if there may be
+	empty atomic.Int64 // when all gateways together had nothing left, by what Redis last said, on Quota.now
 	size  int64        // left after the last grant; guarded by subject.mu
 	least int64        // what one that waits needs; guarded by subject.mu
+}
+
+// wait is how long it takes at least until n can be taken.
+func (l *lease) wait(n int64, now time.Duration) time.Duration {
+	enough := time.Duration(l.empty.Load()) + l.rate.earns(float64(n-l.left.Load()))
+	return max(enough, time.Duration(l.dry.Load()), now+minDry) - now
 }
 
 // take takes n. It reports whether the lease should be renewed soon, and whether
@@ -64,7 +72,7 @@ type subject struct {
 	mu       sync.Mutex
 	open     int            // connections
 	waiting  []chan *Excess // handshakes, each with room for its answer
-	answered chan struct{}  // closed by the next answer; nil if nobody waits
+	answered chan struct{}  // closed by the answer to the next ask; nil if nobody waits
 	renewed  time.Duration  // when the leases were
 	touched  time.Duration  // when Redis was last told of connections
 	refused  *Excess        // what handshakes are told without asking
@@ -74,7 +82,8 @@ type subject struct {
 
 func newSubject(q *Quota, id subjectID, limits *Limits) *subject {
 	s := &subject{q: q, id: id, key: q.subjectKey(id.kind, id.name), limits: limits}
-	s.messages.rate, s.bytes.rate = limits.MessageRate, limits.ByteRate
+	s.messages.limit, s.messages.rate = MessageRate, limits.MessageRate
+	s.bytes.limit, s.bytes.rate = ByteRate, limits.ByteRate
 	return s
 }
 
@@ -138,53 +147,64 @@ func (c *Connection) Take(done <-chan struct{}, bytes int) *Excess {
 		return nil
 	}
 	s := c.s
+	var short *lease
 	for range maxRenewals {
 		if s.q.now.Load() < s.expires.Load() {
-			excess, ok := s.take(int64(bytes))
-			if ok || excess != nil {
-				return excess
+			if short = s.take(int64(bytes)); short == nil {
+				return nil
+			}
+			if s.dry(short) {
+				break
 			}
 		}
 		if !s.renewal(done, int64(bytes)) {
 			return nil // the connection ends: nobody will be told
 		}
 	}
-	return &Excess{Kind: s.id.kind, Limit: MessageRate, RetryAfter: minDry}
+	excess := &Excess{Kind: s.id.kind, Limit: MessageRate, RetryAfter: minDry}
+	if short != nil {
+		n := int64(bytes)
+		if short == &s.messages {
+			n = 1
+		}
+		excess.Limit, excess.RetryAfter = short.limit, short.wait(n, s.q.clock())
+	}
+	return excess
 }
 
 // maxRenewals is how many renewals one message may wait for: others of the subject
 // may spend what is granted.
 const maxRenewals = 3
 
-// take spends what is leased. Without enough it returns an Excess if there is no use
-// in asking for more.
-func (s *subject) take(bytes int64) (*Excess, bool) {
+// take spends what is leased. It returns the lease that has not enough, if one has
+// not; then nothing is spent.
+func (s *subject) take(bytes int64) (short *lease) {
 	lowMessages, ok := s.messages.take(1)
 	if !ok {
-		return s.dry(&s.messages, MessageRate), false
+		return &s.messages
 	}
 	lowBytes, ok := s.bytes.take(bytes)
 	if !ok {
 		s.messages.give(1)
-		return s.dry(&s.bytes, ByteRate), false
+		return &s.bytes
 	}
 	if (lowMessages || lowBytes) && s.messages.dry.Load() == 0 && s.bytes.dry.Load() == 0 && s.asked.CompareAndSwap(false, true) {
 		s.q.enqueue(s)
 	}
-	return nil, true
+	return nil
 }
 
-// dry returns the answer if there is nothing more to be had now.
-func (s *subject) dry(l *lease, limit Limit) *Excess {
+// dry reports whether there is no use in asking for more now.
+func (s *subject) dry(l *lease) bool {
 	until := l.dry.Load()
 	if until == 0 {
-		return nil
+		return false
 	}
-	if wait := time.Duration(until) - s.q.clock(); wait > 0 {
-		return &Excess{Kind: s.id.kind, Limit: limit, RetryAfter: wait}
+	if s.q.clock() < time.Duration(until) {
+		return true
 	}
 	l.dry.CompareAndSwap(until, 0)
-	return nil
+	return false
 }
 
 // renewal asks for a renewal and waits for it. It returns false if done was closed
