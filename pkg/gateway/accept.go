@@ -66,6 +66,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.turnAway(w, http.StatusUpgradeRequired, RefuseNotWebSocket, "connect with a WebSocket client")
 		return
 	}
+	if client, encoding, ok := g.screen(w, r); ok {
+		g.upgrade(w, r, client, encoding)
+	}
+}
+
+// screen lets a client in, which then has its place and its shares, or answers why
+// not. A handshake is in the gate until it is known who the client is: before that
+// client can know, so that whoever was answered has made room.
+func (g *Gateway) screen(w http.ResponseWriter, r *http.Request) (c *client, encoding envelope.Encoding, ok bool) {
 	if refusal, wait := g.gate.enter(); refusal != "" {
 		limit := LimitHandshakes
 		if refusal == RefuseAcceptRate {
@@ -73,51 +82,51 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		g.hooks.Limited(ScopeGateway, limit)
 		g.turnAwayFor(w, http.StatusServiceUnavailable, refusal, wait, "this gateway has too many handshakes now; try again")
-		return
+		return nil, 0, false
 	}
 	defer g.gate.leave()
 	if status, text := checkHandshake(r); status != 0 {
 		w.Header().Set("Sec-Websocket-Version", "13")
 		w.Header().Set("Connection", "close") // and a body is not waited for
 		g.turnAway(w, status, RefuseNotWebSocket, text)
-		return
+		return nil, 0, false
 	}
 	subprotocol, encoding, ok := negotiate(r.Header)
 	if !ok {
 		g.turnAway(w, http.StatusBadRequest, RefuseSubprotocol,
 			"none of the offered subprotocols is known; offer one of "+strings.Join(envelope.Subprotocols(), ", ")+", or none for JSON")
-		return
+		return nil, 0, false
 	}
 	if !g.originAllowed(r) {
 		g.turnAway(w, http.StatusForbidden, RefuseOrigin, "pages of this origin may not connect")
-		return
+		return nil, 0, false
 	}
 	client, ok := g.describe(r, subprotocol)
 	if !ok {
 		g.turnAway(w, http.StatusRequestHeaderFieldsTooLarge, RefuseTooLarge, "the handshake is too large")
-		return
+		return nil, 0, false
 	}
 	if refusal := g.admit(); refusal != "" {
 		w.Header().Set("Retry-After", "1")
 		g.turnAway(w, http.StatusServiceUnavailable, refusal, "this gateway takes no connections now; try another one")
-		return
+		return nil, 0, false
 	}
 	if !g.share(w, r, client, quota.Address, addressName(client.ip)) {
 		g.dismiss()
-		return
+		return nil, 0, false
 	}
 	if refusal := g.authenticate(r, client); refusal != nil {
 		client.shares.release()
 		g.dismiss()
 		g.turnAwayUnknown(w, refusal)
-		return
+		return nil, 0, false
 	}
 	if !g.share(w, r, client, quota.User, client.who().User) {
 		client.shares.release()
 		g.dismiss()
-		return
+		return nil, 0, false
 	}
-	g.upgrade(w, r, client, encoding)
+	return client, encoding, true
 }
 
 // turnAway answers a handshake that is not accepted.
