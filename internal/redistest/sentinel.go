@@ -149,16 +149,27 @@ func (s *Sentinel) URL() string {
 func (s *Sentinel) Master(ctx context.Context) (*Server, error) {
 	votes := map[string]int{}
 	for _, sentinel := range s.Sentinels {
-		addr, err := sentinel.Client().Do(ctx, "sentinel", "get-master-addr-by-name", MasterName).StringSlice()
-		if err != nil || len(addr) != 2 {
+		addr, err := masterOf(ctx, sentinel)
+		if err != nil {
 			continue
 		}
-		a := net.JoinHostPort(addr[0], addr[1])
-		if votes[a]++; votes[a] > len(s.Sentinels)/2 {
-			return group(s.Servers).at(a)
+		if votes[addr]++; votes[addr] > len(s.Sentinels)/2 {
+			return group(s.Servers).at(addr)
 		}
 	}
 	return nil, errors.New("the sentinels do not agree on a master")
+}
+
+// masterOf is the address of the master that a sentinel names.
+func masterOf(ctx context.Context, sentinel *Server) (string, error) {
+	addr, err := sentinel.Client().Do(ctx, "sentinel", "get-master-addr-by-name", MasterName).StringSlice()
+	if err != nil {
+		return "", err
+	}
+	if len(addr) != 2 {
+		return "", fmt.Errorf("a sentinel names the master %v", addr)
+	}
+	return net.JoinHostPort(addr[0], addr[1]), nil
 }
 
 // Settle waits until the sentinels know each other and all replicas, and all
@@ -197,15 +208,17 @@ func (s *Sentinel) following(ctx context.Context, master *Server) bool {
 }
 
 // Failover makes a replica the master (SENTINEL FAILOVER) and returns when most
-// sentinels know it.
+// sentinels know it. A sentinel gives up a failover whose replica is too slow for it,
+// and keeps the master: it is asked again.
 func (s *Sentinel) Failover(ctx context.Context) error {
 	before, err := s.Master(ctx)
 	if err != nil {
 		return err
 	}
+	var leader *Server
 	if err := until(ctx, "a sentinel takes the failover", func() bool {
-		for _, sentinel := range s.Sentinels {
-			if sentinel.Client().Do(ctx, "sentinel", "failover", MasterName).Err() == nil {
+		for _, leader = range s.Sentinels {
+			if demote(ctx, leader) {
 				return true
 			}
 		}
@@ -213,14 +226,29 @@ func (s *Sentinel) Failover(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return s.Promoted(ctx, before)
+	return until(ctx, "there is another master", func() bool {
+		if s.promoted(ctx, before) {
+			return true
+		}
+		if master, err := masterOf(ctx, leader); err == nil && master == before.Addr() {
+			demote(ctx, leader) // which refuses while it is at it
+		}
+		return false
+	})
+}
+
+// demote asks a sentinel for a failover; it reports whether one begins.
+func demote(ctx context.Context, sentinel *Server) bool {
+	return sentinel.Client().Do(ctx, "sentinel", "failover", MasterName).Err() == nil
 }
 
 // Promoted waits until most sentinels name another master than before, which
 // answers as one.
 func (s *Sentinel) Promoted(ctx context.Context, before *Server) error {
-	return until(ctx, "there is another master", func() bool {
-		now, err := s.Master(ctx)
-		return err == nil && now != before && strings.Contains(now.Client().Info(ctx, "replication").Val(), "role:master")
-	})
+	return until(ctx, "there is another master", func() bool { return s.promoted(ctx, before) })
+}
+
+func (s *Sentinel) promoted(ctx context.Context, before *Server) bool {
+	now, err := s.Master(ctx)
+	return err == nil && now != before && strings.Contains(now.Client().Info(ctx, "replication").Val(), "role:master")
 }
