@@ -19,7 +19,10 @@ const (
 )
 
 // Schema is a compiled schema.
-type Schema struct{ compiled *jsonschema.Schema }
+type Schema struct {
+	compiled *jsonschema.Schema
+	misfit   *jsonschema.Schema // what does not fit fits this; checking it collects no problems
+}
 
 // Compile reads a JSON Schema, draft 2020-12 unless its $schema says another.
 // References may point into the schema itself and to the drafts' meta-schemas.
@@ -36,8 +39,9 @@ func Compile(text string) (s *Schema, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	if problems := numbers(nil, doc, nil); len(problems) > 0 {
-		return nil, fmt.Errorf("schema: %s", problems[0])
+	var w walk
+	if w.value(doc, nil); len(w.problems) > 0 {
+		return nil, fmt.Errorf("schema: %s", w.problems[0])
 	}
 	c := jsonschema.NewCompiler()
 	c.UseLoader(noLoader{})
@@ -49,11 +53,22 @@ func Compile(text string) (s *Schema, err error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	return &Schema{compiled}, nil
+	if err := c.AddResource(misfit, map[string]any{"not": map[string]any{"$ref": location}}); err != nil {
+		return nil, explain(err)
+	}
+	not, err := c.Compile(misfit)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return &Schema{compiled, not}, nil
 }
 
-// location stands for a schema's own text where one must have an address.
-const location = "boreas:route"
+// location stands for a schema's own text where one must have an address, and misfit
+// for its negation.
+const (
+	location = "boreas:route"
+	misfit   = "boreas:misfit"
+)
 
 // explain makes one line of what the library says over many.
 func explain(err error) error {

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -73,18 +74,70 @@ func TestAnswersAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var many []string
+	var many, numbers []string
 	for i := range 5000 {
-		many = append(many, fmt.Sprintf(`"x%d%s":1`, i, strings.Repeat("k", 2000)), fmt.Sprintf(`"s%d":%q`, i, strings.Repeat("é", 500)), fmt.Sprintf(`"i%d":1e999`, i))
+		numbers = append(numbers, fmt.Sprintf(`"i%d%s":1e999`, i, strings.Repeat("k", 2000)))
+		many = append(many, fmt.Sprintf(`"x%d%s":1`, i, strings.Repeat("k", 2000)), fmt.Sprintf(`"s%d":%q`, i, strings.Repeat("é", 500)))
 	}
-	problems := s.JSON([]byte("{" + strings.Join(many, ",") + "}"))
-	if len(problems) != MaxProblems {
-		t.Errorf("%d problems", len(problems))
-	}
-	for _, p := range problems {
-		if len(p.Field)+len(p.Text) > 3*maxText {
-			t.Errorf("a problem of %d bytes", len(p.String()))
+	for _, tt := range []struct {
+		name string
+		data []string
+		want int
+	}{
+		{"numbers", numbers, MaxProblems},
+		{"few values", many[:300], MaxProblems},
+		{"many values", many, 1},
+	} {
+		problems := s.JSON([]byte("{" + strings.Join(tt.data, ",") + "}"))
+		if len(problems) != tt.want {
+			t.Errorf("%s: %d problems; want %d", tt.name, len(problems), tt.want)
 		}
+		for _, p := range problems {
+			if len(p.Field)+len(p.Text) > 3*maxText {
+				t.Errorf("%s: a problem of %d bytes", tt.name, len(p.String()))
+			}
+		}
+	}
+}
+
+// TestLargeData: whether data fits does not depend on how many values it has, and
+// what does not fit costs no more memory than what does.
+func TestLargeData(t *testing.T) {
+	s, err := Compile(`{"type":"array","items":{"anyOf":[{"type":"string"},{"type":"object","required":["a"]},{"enum":["a"]}]}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{MaxLocated - 1, MaxLocated, 20 * MaxLocated} {
+		if problems := s.JSON([]byte("[" + strings.Repeat(`"x",`, n-1) + `"x"]`)); problems != nil {
+			t.Errorf("%d values that fit: %v", n, problems)
+		}
+		if problems := s.JSON([]byte("[" + strings.Repeat(`"x",`, n-1) + `1]`)); problems == nil {
+			t.Errorf("%d values of which the last does not fit pass", n)
+		}
+	}
+	bad := []byte("[" + strings.Repeat(`1,`, 20*MaxLocated) + `1]`)
+	if n := testing.AllocsPerRun(1, func() { s.JSON(bad) }); n > 40*20*MaxLocated {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestDepth: nested data, on which a schema that refers to itself would work for
+// very long, is refused first.
+func TestDepth(t *testing.T) {
+	s, err := Compile(`{"type":"array","items":{"anyOf":[{"$ref":"#"},{"type":"object"},{"type":"number"}]}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nested := func(n int) []byte { return []byte(strings.Repeat("[", n) + strings.Repeat("]", n)) }
+	if problems := s.JSON(nested(MaxDepth)); problems != nil {
+		t.Errorf("%d arrays: %v", MaxDepth, problems)
+	}
+	problems := s.JSON(nested(MaxDepth + 1))
+	if len(problems) != 1 || problems[0].Text != tooDeep {
+		t.Errorf("%d arrays: %v", MaxDepth+1, problems)
+	}
+	if problems := s.MsgPack(bytes.Repeat([]byte{0x91}, 500)); len(problems) == 0 {
+		t.Error("500 arrays pass")
 	}
 }
 

@@ -29,6 +29,15 @@ type Problem struct {
 // MaxProblems is how many problems are reported of one message.
 const MaxProblems = 16
 
+// MaxDepth is how deeply arrays and objects may be nested in data that is checked. The
+// time that a check takes can grow with the square of it.
+const MaxDepth = 100
+
+// MaxLocated is how many values there may be in data of which it is told where it
+// does not fit. Of larger data only that is told: each value can have a problem, in
+// each branch of a schema.
+const MaxLocated = 1000
+
 // maxText bounds the text of a problem, in bytes: it may quote the data.
 const maxText = 256
 
@@ -67,8 +76,15 @@ func (s *Schema) check(v any) (problems []Problem) {
 			problems = []Problem{{Text: "cannot be validated"}}
 		}
 	}()
-	if problems = numbers(nil, v, nil); len(problems) > 0 {
-		return problems
+	var w walk
+	if w.value(v, nil); len(w.problems) > 0 {
+		return w.problems
+	}
+	if w.values > MaxLocated {
+		if s.misfit.Validate(v) != nil { // it is none
+			return nil
+		}
+		return []Problem{{Text: fmt.Sprintf("does not fit; where is told of %d values at most", MaxLocated)}}
 	}
 	err := s.compiled.Validate(v)
 	var invalid *jsonschema.ValidationError
@@ -84,35 +100,57 @@ func (s *Schema) check(v any) (problems []Problem) {
 	}
 }
 
-// numbers finds the numbers that arithmetic must not see: 1e999999 would take
-// minutes.
-func numbers(problems []Problem, v any, at []string) []Problem {
+// walk finds what validation must not see: depths, and numbers like 1e999999, with
+// which arithmetic would take minutes.
+type walk struct {
+	values   int
+	problems []Problem
+}
+
+func (w *walk) value(v any, at []string) {
+	w.values++
+	problem := ""
 	switch v := v.(type) {
 	case json.Number:
 		if f, err := v.Float64(); err != nil || len(v) > maxText || math.Abs(f) < smallest && !isZero(v) {
-			problems = append(problems, Problem{strings.Join(at, "."), "is a number out of range"})
+			problem = outOfRange
 		}
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			problems = append(problems, Problem{strings.Join(at, "."), "is a number out of range"})
+			problem = outOfRange
 		}
 	case float32:
-		return numbers(problems, float64(v), at)
+		w.values--
+		w.value(float64(v), at)
 	case map[string]any:
+		if len(at) == MaxDepth {
+			problem = tooDeep
+			break
+		}
 		for k, e := range v {
-			if problems = numbers(problems, e, append(at, k)); len(problems) >= MaxProblems {
+			if w.value(e, append(at, k)); len(w.problems) >= MaxProblems {
 				break
 			}
 		}
 	case []any:
+		if len(at) == MaxDepth {
+			problem = tooDeep
+			break
+		}
 		for i, e := range v {
-			if problems = numbers(problems, e, append(at, strconv.Itoa(i))); len(problems) >= MaxProblems {
+			if w.value(e, append(at, strconv.Itoa(i))); len(w.problems) >= MaxProblems {
 				break
 			}
 		}
 	}
-	return problems
+	if problem != "" {
+		w.problems = append(w.problems, Problem{shorten(strings.Join(at, ".")), problem})
+	}
 }
+
+const outOfRange = "is a number out of range"
+
+var tooDeep = fmt.Sprintf("is nested more than %d deep", MaxDepth)
 
 // smallest is the smallest number that has full precision in a float64.
 const smallest = 0x1p-1022
