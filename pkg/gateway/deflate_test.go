@@ -39,7 +39,6 @@ func (s *server) dialDeflate() *wsClient {
 		s.w.Fatalf("the gateway agreed on %q; want %q", got, want)
 	}
 	s.w.Cleanup(func() { conn.Close() })
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	return &wsClient{conn, s.w}
 }
 

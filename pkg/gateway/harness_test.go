@@ -325,8 +325,14 @@ func (s *server) dial(subprotocols ...string) *wsClient {
 	}
 	_ = resp.Body.Close()
 	s.w.Cleanup(func() { conn.Close() })
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	return &wsClient{conn, s.w}
+}
+
+// ReadMessage waits for the next message within patience, however long ago the client
+// connected.
+func (c *wsClient) ReadMessage() (kind int, msg []byte, err error) {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	return c.Conn.ReadMessage()
 }
 
 // put sends a text message.

@@ -290,7 +290,7 @@ func (p *pin) lostLocked(why, reason string) (due []closeOrder) {
 func (p *pin) reportInFlight() {
 	c := p.c
 	p.inFlight.takeAll(func(id string) {
-		c.answered([]byte(id))
+		c.abandoned(id)
 		msg := c.encoding.AppendError(nil, id, envelope.Failure{
 			Code: wire.CodeInstanceLost, Message: "the instance that handled this is gone; it may have been done or not"})
 		c.queueFrame(final|byte(c.encoding.MessageType()), msg)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"time"
 
 	"github.com/boreas-ws/boreas/pkg/envelope"
@@ -52,7 +53,13 @@ type limiter struct {
 	refused, passed int                      // messages
 
 	// guarded by conn.mu
-	pending map[string]ticks // requests without an answer, and when they came
+	pending []request // without an answer, the oldest first
+}
+
+// request is what waits for an answer. Several may have the same id.
+type request struct {
+	id    string
+	since ticks
 }
 
 // newLimiter returns a connection's limiter, nil if nothing is limited.
@@ -168,20 +175,13 @@ func (c *conn) begin(head envelope.Head) *envelope.Failure {
 	now := c.g.wheel.time()
 	c.mu.Lock()
 	l := c.limits
-	if len(l.pending) >= limit {
-		timeout := c.g.wheel.ticks(inFlightTimeout)
-		for id, since := range l.pending {
-			if now-since > timeout {
-				delete(l.pending, id)
-			}
-		}
+	timeout := c.g.wheel.ticks(inFlightTimeout)
+	for len(l.pending) >= limit && now-l.pending[0].since > timeout {
+		l.pending = l.pending[1:]
 	}
 	full := len(l.pending) >= limit
 	if !full {
-		if l.pending == nil {
-			l.pending = make(map[string]ticks)
-		}
-		l.pending[string(head.ID)] = now
+		l.pending = append(l.pending, request{string(head.ID), now})
 	}
 	c.mu.Unlock()
 	if full {
@@ -190,9 +190,22 @@ func (c *conn) begin(head envelope.Head) *envelope.Failure {
 	return nil
 }
 
-// answered notes that a request has its answer. mu is held.
+// answered notes that a request has its answer: the oldest with that id. mu is held.
 func (c *conn) answered(id []byte) {
+	if c.g.cfg.MaxInFlight <= 0 {
+		return
+	}
+	for i, r := range c.limits.pending {
+		if r.id == string(id) {
+			c.limits.pending = slices.Delete(c.limits.pending, i, i+1)
+			return
+		}
+	}
+}
+
+// abandoned notes that no request with that id will have an answer. mu is held.
+func (c *conn) abandoned(id string) {
 	if c.g.cfg.MaxInFlight > 0 {
-		delete(c.limits.pending, string(id))
+		c.limits.pending = slices.DeleteFunc(c.limits.pending, func(r request) bool { return r.id == id })
 	}
 }

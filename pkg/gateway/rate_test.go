@@ -167,6 +167,53 @@ func TestInFlight(t *testing.T) {
 	receive(w, "the message", s.data)
 }
 
+// TestInFlightOfOneID: each request counts, also those with the same id, until as
+// many answers have come.
+func TestInFlightOfOneID(t *testing.T) {
+	w := newWorld(t)
+	gw := w.gateway(Config{MaxInFlight: 2, RateGrace: -1})
+	i := w.instance(w.node(), registry.Service{Name: "s", Routes: routes("/ask")})
+	gw.routed("/ask")
+	c := gw.dial()
+	c.put(message("/ask", "1", ""))
+	s := receive(w, "the socket", i.opened)
+	receive(w, "the message", s.data)
+	c.put(message("/ask", "1", ""))
+	receive(w, "the message", s.data)
+	c.put(message("/ask", "1", ""))
+	c.wantError("1", wire.CodeRateLimited)
+	s.send(`{"id":"1","data":"one answer"}`)
+	c.get()
+	c.put(message("/ask", "2", ""))
+	receive(w, "the message", s.data)
+	c.put(message("/ask", "3", ""))
+	c.wantError("3", wire.CodeRateLimited)
+}
+
+// TestInFlightOfALostInstance: what is lost with an instance no longer counts.
+func TestInFlightOfALostInstance(t *testing.T) {
+	w := newWorld(t)
+	gw := w.gateway(Config{MaxInFlight: 2, RateGrace: -1})
+	service := registry.Service{Name: "s", Routes: routes("/ask"), OnInstanceLoss: registry.PolicyRepin}
+	i := w.instance(w.node(), service)
+	gw.routed("/ask")
+	c := gw.dial()
+	c.put(message("/ask", "1", ""))
+	s := receive(w, "the socket", i.opened)
+	c.put(message("/ask", "1", ""))
+	for range 2 {
+		receive(w, "the message", s.data)
+	}
+	w.instance(w.node(), service).echo()
+	w.kill(i)
+	c.wantError("1", wire.CodeInstanceLost)
+	for n := range 2 {
+		msg := message("/ask", fmt.Sprint("again", n), "")
+		c.put(msg)
+		c.want(msg)
+	}
+}
+
 // TestGate: handshakes beyond the rate, or too many at once, are turned away with
 // the time to come again, whatever else is wrong with them.
 func TestGate(t *testing.T) {
