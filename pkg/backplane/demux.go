@@ -141,7 +141,7 @@ func travels(h wire.Header) bool {
 	switch h.Kind {
 	case wire.KindData, wire.KindCredit, wire.KindClose, wire.KindCommand:
 		return true
-	case wire.KindOpen, wire.KindIdentity, wire.KindPush, wire.KindRequest:
+	case wire.KindOpen, wire.KindIdentity, wire.KindPush, wire.KindRequest, wire.KindWatch, wire.KindPresence:
 		return !h.FromAcceptor
 	default:
 		return h.FromAcceptor

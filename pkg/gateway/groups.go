@@ -120,11 +120,18 @@ func (c *conn) obey(cmd wire.Command) (push.Shown, error) {
 	if m == nil {
 		return nil, errSocketEnded
 	}
-	if cmd.Op == wire.OpLeave {
+	switch cmd.Op {
+	case wire.OpLeave:
 		m.Leave(cmd.Name)
 		return nil, nil
+	case wire.OpUnwatch:
+		m.Unwatch(cmd.Name)
+		return nil, nil
+	case wire.OpWatch:
+		return m.Watch(cmd.Name, cmd.Path)
+	default:
+		return m.Join(cmd.Name)
 	}
-	return m.Join(cmd.Name)
 }
 
 // obeyed answers a command.

@@ -102,6 +102,8 @@ var (
 	pushLookup     = timesOf("boreas_push_lookup_duration_seconds", "How long it took to ask Redis which gateways have sockets of a user or group.")
 	pushLookups    = counterOf("boreas_push_lookup_failures_total", "Such questions that failed.")
 	pushShown      = timesOf("boreas_push_join_duration_seconds", "How long it took until all nodes knew of a user or group that is new on this node.")
+	pushJoins      = counterOf("boreas_push_presence_joins_total", "Sockets that joined a group that is watched on this node, as those who watch were told.")
+	pushLeaves     = counterOf("boreas_push_presence_leaves_total", "Sockets that left such a group.")
 
 	apiRequest = timesOf("boreas_api_request_duration_seconds", "How long requests to the push API took. Those that were refused for their key have no method.", "method", "caller", "code")
 

@@ -47,12 +47,14 @@ func TestPushAndQuota(t *testing.T) {
 	p.Dropped(wire.DropSlow, 2)
 	p.Looked(time.Millisecond, errors.New("away"))
 	p.Shown(4, time.Millisecond)
+	p.Present(3, 2)
 	q.Call(7, time.Millisecond, errors.New("away"))
 	q.Call(7, time.Millisecond, nil)
 	q.Untracked()
 	for name, want := range map[string]float64{
 		"boreas_push_unanswered_gateways_total": 2, "boreas_push_sockets_targeted_total": 5,
 		"boreas_push_sockets_delivered_total": 3, "boreas_push_sockets_dropped_total": 2,
+		"boreas_push_presence_joins_total": 3, "boreas_push_presence_leaves_total": 2,
 		"boreas_push_lookup_failures_total": 1, "boreas_quota_call_failures_total": 1,
 		"boreas_quota_untracked_connections_total": 1,
 	} {

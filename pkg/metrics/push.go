@@ -11,6 +11,7 @@ import (
 // Push returns what fills the instruments of pushes; it goes into [push.Hub.Observe].
 func (m *Metrics) Push() push.Hooks {
 	lookup, failed, shown := m.histogram(pushLookup), m.counter(pushLookups), m.histogram(pushShown)
+	joined, left := m.counter(pushJoins), m.counter(pushLeaves)
 	type ofTarget struct {
 		duration                        *histogram
 		unanswered, targeted, delivered *counter
@@ -40,6 +41,10 @@ func (m *Metrics) Push() push.Hooks {
 			}
 		},
 		Shown: func(_ int, took time.Duration) { shown.time(took) },
+		Present: func(in, out int) {
+			joined.add(in)
+			left.add(out)
+		},
 	}
 }
 

@@ -234,15 +234,15 @@ func (h *Hub) deliver(from wire.Incarnation, in inboundPush, scratch []Receiver)
 	return receivers
 }
 
-// to hands the message to one connection.
-func (d *Delivery) to(r Receiver) {
+// to hands the message to one connection, and returns what this did with it.
+func (d *Delivery) to(r Receiver) Outcome {
 	payload, ok := d.payload(r.Encoding())
 	d.mu.Lock()
 	d.result.Targeted++
 	if !ok {
 		d.drop(wire.DropEncoding, 1)
 		d.mu.Unlock()
-		return
+		return Closed
 	}
 	d.waiting++ // it may say Take before its answer is counted
 	d.mu.Unlock()
@@ -253,6 +253,7 @@ func (d *Delivery) to(r Receiver) {
 		d.count(o)
 	}
 	d.mu.Unlock()
+	return o
 }
 
 // payload returns the message in an encoding, made once. Only the fan-out calls it.

@@ -29,6 +29,10 @@
 // The result tells for how many sockets the push was, to how many connections it was
 // handed, why not to others, and which gateways did not answer.
 //
+// Presence: who watches a group (ctx.WatchGroup, [Hub.WatchGroup]) learns who is in it,
+// and from then on who joins and who leaves: each member leaves exactly once, also when
+// its gateway crashes, within two LeaseTTL, and when Redis loses its data. See docs/adr.
+//
 // A client that does not keep up delays no other: pushes beyond its window are dropped,
 // conflated or wait, as the sender decided. Who sends with the policy wait is slowed
 // down by the slowest receiver.
@@ -39,7 +43,9 @@
 // data, or failed over to a replica that lacks the last writes, an audience may be
 // incomplete for up to two LeaseTTL. Pushes of different senders, and pushes and
 // replies, have no order among each other. A push to everybody goes to the gateways
-// that the sender knows, which takes a new one up to 1.5 Poll.
+// that the sender knows, which takes a new one up to 1.5 Poll; who watches a group
+// learns as late of those on a new gateway. A member that joins and leaves at once may
+// not be told of.
 //
 // # Lifecycle and concurrency
 //

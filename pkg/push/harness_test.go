@@ -139,6 +139,8 @@ func (w *world) chat(name string) *backplane.Backplane {
 	}
 	handle("/join", func(c *router.Context, q request) (any, error) { return c.SocketID(), c.JoinGroup(q.Group) })
 	handle("/leave", func(c *router.Context, q request) (any, error) { return "left", c.LeaveGroup(q.Group) })
+	handle("/watch", func(c *router.Context, q request) (any, error) { return "watches", c.WatchGroup(q.Group, q.Text) })
+	handle("/unwatch", func(c *router.Context, q request) (any, error) { return "ended", c.UnwatchGroup(q.Group) })
 	handle("/login", func(c *router.Context, q request) (any, error) { return c.SocketID(), c.SetUser(q.User) })
 	handle("/say", func(c *router.Context, q request) (any, error) {
 		return c.Push(router.Push{

@@ -22,6 +22,9 @@ type Hooks struct {
 	// Shown is told how long it took until all nodes knew of an audience that is new
 	// on this node, and how many had to be told.
 	Shown func(told int, took time.Duration)
+	// Present is told how many members of a group that is watched on this node joined
+	// and left, when those who watch are told.
+	Present func(joined, left int)
 }
 
 func (h Hooks) orNothing() Hooks {
@@ -39,6 +42,9 @@ func (h Hooks) orNothing() Hooks {
 	}
 	if h.Shown == nil {
 		h.Shown = func(int, time.Duration) {}
+	}
+	if h.Present == nil {
+		h.Present = func(int, int) {}
 	}
 	return h
 }

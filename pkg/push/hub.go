@@ -61,7 +61,9 @@ type Hub struct {
 	asked    map[wire.StreamID]*question   // guarded by mu: requests without response
 	handlers map[string]RequestHandler     // guarded by mu
 
-	routes routes
+	routes   routes
+	watches  watches
+	outboxes outboxes
 }
 
 // hubKey is what a hub is attached to its backplane under.
@@ -86,10 +88,13 @@ func newHub(bp *backplane.Backplane) *Hub {
 	h.index.hub = h
 	h.index.init()
 	h.routes.init(h)
+	h.watches.init(h)
+	h.outboxes.init(h)
 	h.control()
 	for kind, handle := range map[wire.Kind]backplane.NodeHandler{
 		wire.KindPush: h.received, wire.KindPushResult: h.answered,
 		wire.KindRequest: h.request, wire.KindResponse: h.response,
+		wire.KindWatch: h.watch, wire.KindPresence: h.presence,
 	} {
 		if _, err := bp.Handle(kind, handle); err != nil {
 			panic(err) // nothing else handles these
@@ -157,6 +162,8 @@ func (h *Hub) reset(peer wire.Incarnation, _ link.Reset) {
 		}
 	}
 	h.mu.Unlock()
+	h.index.unfeed(peer)
+	h.watches.again(peer)
 	for _, p := range lost {
 		h.settle(p, peer, nil)
 	}

@@ -21,7 +21,8 @@ type index struct {
 
 type shard struct {
 	mu    sync.Mutex
-	rooms map[roomKey]*room // guarded by mu
+	rooms map[roomKey]*room                         // guarded by mu
+	feeds map[roomKey]map[wire.Incarnation]struct{} // guarded by mu: nodes that watch a group
 }
 
 type roomKey struct {
@@ -32,7 +33,7 @@ type roomKey struct {
 // room is one user or group that has members here. It is guarded by its shard's mu.
 type room struct {
 	audience registry.Audience
-	members  map[*Member]struct{}
+	members  map[*Member]int64 // since when, in ms since 1970
 	since    time.Time
 	shown    *shown
 }
@@ -60,6 +61,7 @@ func (x *index) init() {
 	x.seed = maphash.MakeSeed()
 	for i := range x.shards {
 		x.shards[i].rooms = map[roomKey]*room{}
+		x.shards[i].feeds = map[roomKey]map[wire.Incarnation]struct{}{}
 	}
 }
 
@@ -75,11 +77,14 @@ func (x *index) add(k roomKey, m *Member) *shown {
 	r := s.rooms[k]
 	var seen func([]registry.Watcher, error)
 	if r == nil {
-		r = &room{members: map[*Member]struct{}{}, since: time.Now(), shown: newShown(), audience: audienceOf(k)}
+		r = &room{members: map[*Member]int64{}, since: time.Now(), shown: newShown(), audience: audienceOf(k)}
 		s.rooms[k] = r
 		seen = x.hub.shower(r.audience, r.shown)
 	}
-	r.members[m] = struct{}{}
+	if _, ok := r.members[m]; !ok {
+		r.members[m] = time.Now().UnixMilli()
+		x.changed(s, k, m)
+	}
 	x.hub.registry.Host(r.audience, r.hosting(), seen)
 	return r.shown
 }
@@ -93,7 +98,10 @@ func (x *index) drop(k roomKey, m *Member) {
 	if r == nil {
 		return
 	}
-	delete(r.members, m)
+	if _, ok := r.members[m]; ok {
+		delete(r.members, m)
+		x.changed(s, k, m)
+	}
 	if len(r.members) == 0 {
 		delete(s.rooms, k)
 		r.shown.end(errLeft)
@@ -148,6 +156,8 @@ type Member struct {
 	user   string   // guarded by mu
 	groups []string // guarded by mu, sorted
 	ended  bool     // guarded by mu
+
+	watches map[string]*watcher // guarded by mu: groups that it is told of
 }
 
 // NewMember makes a socket one that can belong to a user and to groups. It belongs to
@@ -208,7 +218,12 @@ func (m *Member) SetUser(user string) (Shown, error) {
 	if m.user != user && m.user != "" {
 		m.hub.index.drop(roomKey{wire.TargetUser, m.user}, m)
 	}
-	m.user = user
+	if m.user != user {
+		m.user = user
+		for _, g := range m.groups {
+			m.hub.index.touch(roomKey{wire.TargetGroup, g}, m)
+		}
+	}
 	if user == "" {
 		return nil, nil
 	}
@@ -240,7 +255,10 @@ func (m *Member) End() {
 	for _, g := range m.groups {
 		m.hub.index.drop(roomKey{wire.TargetGroup, g}, m)
 	}
-	m.user, m.groups = "", nil
+	for g, w := range m.watches {
+		m.hub.watches.remove(g, w)
+	}
+	m.user, m.groups, m.watches = "", nil, nil
 }
 
 // Shown tells when what a socket joined is known everywhere.

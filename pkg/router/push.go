@@ -103,6 +103,8 @@ type GatewayConn interface {
 	JoinGroup(ctx context.Context, group string) error
 	LeaveGroup(ctx context.Context, group string) error
 	SetUser(ctx context.Context, user string) error
+	WatchGroup(ctx context.Context, group, path string) error
+	UnwatchGroup(ctx context.Context, group string) error
 }
 
 // gateway returns the socket's connection to a gateway and the context of its calls.
@@ -167,4 +169,29 @@ func (c *Context) SetUser(user string) error {
 		return err
 	}
 	return g.SetUser(c, user)
+}
+
+// WatchGroup has the client told who is in a group, and from then on who joins and who
+// leaves, by pushes with a path; "" means "/presence". The socket need not be in the
+// group. The first push lists the members; the others tell what has changed since,
+// gathered for 50 ms and, in a group of n members, for up to n ms. Each member leaves
+// exactly once, also if its gateway crashes: then within two lease times. A client that
+// does not keep up gets the list again. docs/protocol.md shows what the pushes carry.
+// When WatchGroup has returned nil, the gateways have told who is there. The end of the
+// socket ends it, as UnwatchGroup does.
+func (c *Context) WatchGroup(group, path string) error {
+	g, _, err := c.gateway()
+	if err != nil {
+		return err
+	}
+	return g.WatchGroup(c, group, path)
+}
+
+// UnwatchGroup ends [Context.WatchGroup].
+func (c *Context) UnwatchGroup(group string) error {
+	g, _, err := c.gateway()
+	if err != nil {
+		return err
+	}
+	return g.UnwatchGroup(c, group)
 }

@@ -79,6 +79,16 @@ func (k *socket) SetUser(ctx context.Context, user string) error {
 	return k.command(ctx, wire.Command{Op: wire.OpSetUser, Name: user})
 }
 
+// WatchGroup implements router.GatewayConn.
+func (k *socket) WatchGroup(ctx context.Context, group, path string) error {
+	return k.command(ctx, wire.Command{Op: wire.OpWatch, Name: group, Path: path})
+}
+
+// UnwatchGroup implements router.GatewayConn.
+func (k *socket) UnwatchGroup(ctx context.Context, group string) error {
+	return k.command(ctx, wire.Command{Op: wire.OpUnwatch, Name: group})
+}
+
 // Push implements router.GatewayConn.
 func (k *socket) Push(ctx context.Context, p router.Push) (router.PushResult, error) {
 	return push.Of(k.service.bp).Push(ctx, p)

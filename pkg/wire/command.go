@@ -13,6 +13,8 @@ const (
 	OpJoin    CommandOp = 1 // join the group Name
 	OpLeave   CommandOp = 2 // leave the group Name
 	OpSetUser CommandOp = 3 // the socket belongs to the user Name; "" to nobody
+	OpWatch   CommandOp = 4 // tell the client who is in the group Name, under Path
+	OpUnwatch CommandOp = 5 // not any more
 )
 
 // Command asks the socket's gateway for something. It travels on the socket's
@@ -23,22 +25,30 @@ type Command struct {
 	Number uint64
 	Op     CommandOp
 	Name   string
+	Path   string // of OpWatch only
 }
 
 // Append writes the body.
 func (c Command) Append(b []byte) []byte {
 	b = append(binary.AppendUvarint(b, c.Number), byte(c.Op))
-	return appendString(b, c.Name)
+	b = appendString(b, c.Name)
+	if c.Op == OpWatch {
+		b = appendString(b, c.Path)
+	}
+	return b
 }
 
 // ParseCommand reads the body of a Command frame.
 func ParseCommand(body []byte) (Command, error) {
 	f := fields{rest: body}
 	c := Command{Number: f.uvarint(), Op: CommandOp(f.byte()), Name: f.string()}
+	if c.Op == OpWatch {
+		c.Path = f.string()
+	}
 	if err := f.end(); err != nil {
 		return Command{}, err
 	}
-	if c.Op < OpJoin || c.Op > OpSetUser {
+	if c.Op < OpJoin || c.Op > OpUnwatch {
 		return Command{}, fmt.Errorf("%w: command %d", ErrFrame, c.Op)
 	}
 	return c, nil

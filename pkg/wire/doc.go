@@ -16,8 +16,8 @@
 //	acceptor -> opener   Refuse, in place of everything else
 //
 // Commands travel among the Data of the acceptor, their results among that of the
-// opener. Push, PushResult, Request and Response belong to no stream: the stream id
-// of their header is a number of their own.
+// opener. Push, PushResult, Request, Response, Watch and Presence belong to no stream:
+// the stream id of their header is a number of their own.
 //
 // A Close that lets the acceptor finish may be followed by Credit for its replies,
 // and by a second Close that no longer lets it.

@@ -26,8 +26,10 @@ const (
 	KindPushResult Kind = 11 // the answer to a Push
 	KindRequest    Kind = 12 // node -> node: a question; the stream id numbers it
 	KindResponse   Kind = 13 // the answer to a Request
+	KindWatch      Kind = 14 // node -> gateway's node: tell who is in a group
+	KindPresence   Kind = 15 // gateway's node -> node that watches: who is, who comes, who leaves
 
-	lastKind = KindResponse
+	lastKind = KindPresence
 )
 
 // FromAcceptor is set in the kind byte of frames that travel from the acceptor

@@ -38,6 +38,10 @@ func parse(k Kind, b []byte) (body, error) {
 		return wrap(ParseRequest(b))
 	case KindResponse:
 		return wrap(ParseResponse(b))
+	case KindWatch:
+		return wrap(ParseWatch(b))
+	case KindPresence:
+		return wrap(ParsePresence(b))
 	case KindIdentity:
 		return wrap(ParseIdentity(b))
 	}
@@ -72,6 +76,8 @@ var examples = []struct {
 	{"release", Header{Kind: KindRelease, FromAcceptor: true, Stream: 1}, nil, "8601"},
 	{"command", Header{Kind: KindCommand, FromAcceptor: true, Stream: 1}, Command{Number: 2, Op: OpJoin, Name: "room"},
 		"8901" + "02" + "01" + "04726f6f6d"},
+	{"command to watch", Header{Kind: KindCommand, FromAcceptor: true, Stream: 1}, Command{Number: 2, Op: OpWatch, Name: "r", Path: "/p"},
+		"8901" + "02" + "04" + "0172" + "022f70"},
 	{"push", Header{Kind: KindPush, Stream: 1}, Push{
 		Target: Target{TargetGroup, "room"}, Except: []SocketID{"s1"}, ExceptUsers: []string{"bob"}, Policy: PolicyLatest,
 		Key: "k", Path: "/a", TimeoutMS: 5000, Data: []PushData{{Encoding: 0, Bytes: []byte("1")}},
@@ -81,6 +87,12 @@ var examples = []struct {
 	}, "8b01" + "03" + "01" + "01" + "01" + "04736c6f77" + "01"},
 	{"request", Header{Kind: KindRequest, Stream: 1}, Request{Op: "show", Body: []byte("x")}, "0c01" + "0473686f77" + "78"},
 	{"response", Header{Kind: KindResponse, FromAcceptor: true, Stream: 1}, Response{Error: "no", Body: []byte("x")}, "8d01" + "026e6f" + "78"},
+	{"watch", Header{Kind: KindWatch, Stream: 1}, Watch{Group: "r", On: true}, "0e01" + "01" + "0172"},
+	{"watch no more", Header{Kind: KindWatch, Stream: 1}, Watch{Group: "r"}, "0e01" + "00" + "0172"},
+	{"presence", Header{Kind: KindPresence, Stream: 1}, Presence{
+		Group: "r", First: true, Last: true, Joined: []Present{{Socket: "s", User: "u", SinceMS: 300}}, Left: []SocketID{"t"},
+	}, "0f01" + "0172" + "03" + "01" + "0173" + "0175" + "ac02" + "01" + "0174"},
+	{"no presence", Header{Kind: KindPresence, Stream: 1}, Presence{Group: "r"}, "0f01" + "0172" + "00" + "00" + "00"},
 	{"refuse", Header{Kind: KindRefuse, FromAcceptor: true, Stream: 1}, Refuse{Code: CodeUnavailable, Reason: "gone"},
 		"8701" + "0b756e617661696c61626c65" + "04676f6e65"},
 	{"identity", Header{Kind: KindIdentity, Stream: 1}, Identity{
@@ -246,6 +258,9 @@ func TestParsersRefuse(t *testing.T) {
 		"refuse without reason":        {KindRefuse, "\x01a"},
 		"open with too many headers":   {KindOpen, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\x0f"},
 		"open with half a header":      {KindOpen, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01a"},
+		"watch of neither":             {KindWatch, "\x02\x01r"},
+		"presence of unknown bits":     {KindPresence, "\x01r\x04\x00\x00"},
+		"presence past the end":        {KindPresence, "\x01r\x00\x05\x00"},
 		"identity without expiry":      {KindIdentity, "\x01a\x00\x00"},
 		"identity over 63 bits":        {KindIdentity, "\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"},
 		"open with credit over 32 bit": {KindOpen, "\x00\x00\x00\x00\x00\x00\x00\x00\x80\x80\x80\x80\x10\x00\x00"},

@@ -5,7 +5,6 @@
 //	/whoami        tells the socket, the client's address, the gateway's node and the instance's
 //	/chat/join     puts the socket into a room, under a username
 //	/chat/message  sends a text to all others in the room
-//	/chat/here     tells a socket that has just joined who was there before
 //	/chat/notify   sends a text to all sockets of a user, in whatever room
 //	/counter/add   adds 1, or as many as are given, to a counter on the socket
 //	/health        is private: no client can reach it
@@ -13,14 +12,12 @@
 // A room is a group, so that its messages reach everyone in it, whatever gateway and
 // instance they are on. What clients are pushed:
 //
-//	/chat/joined   a socket has joined the room; clients answer with /chat/here
-//	/chat/here     a socket was in the room before
-//	/chat/left     a socket has left the room, or is gone
-//	/chat/message  somebody in the room has said something
-//	/notify        somebody has a message for the user
+//	/chat/presence  who is in the room, and then who joins and who leaves
+//	/chat/message   somebody in the room has said something
+//	/notify         somebody has a message for the user
 //
 // Clients may speak JSON, MessagePack or Protobuf; the data of a Protobuf message is a
-// google.protobuf.Struct.
+// google.protobuf.Struct, except that of /chat/presence, which is JSON.
 //
 // The router keeps nothing outside the sockets, so that any number of instances may
 // serve it.
@@ -51,12 +48,10 @@ func Router() *router.Router {
 	r.Use(json.Middleware())
 	r.Use(msgpack.Middleware())
 	r.Use(protobuf.Middleware())
-	r.UseClose(closed)
 	r.PublicBind("/echo", echo)
 	r.PublicBind("/whoami", whoami)
 	r.PublicBind("/chat/join", join)
 	r.PublicBind("/chat/message", message)
-	r.PublicBind("/chat/here", here)
 	r.PublicBind("/chat/notify", notify)
 	r.PublicBind("/counter/add", add)
 	r.Bind("/health", health)

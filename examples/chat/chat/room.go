@@ -15,12 +15,8 @@ type member struct{ username, room string }
 // codeNotJoined is the error code of a message from a socket that has not joined.
 const codeNotJoined wire.ErrorCode = "not_joined"
 
-const (
-	// pushTimeout is how long a message may wait for a gateway that does not answer.
-	pushTimeout = 2 * time.Second
-	// closeTimeout is the same when a socket is gone: those who stop do not wait.
-	closeTimeout = 150 * time.Millisecond
-)
+// pushTimeout is how long a message may wait for a gateway that does not answer.
+const pushTimeout = 2 * time.Second
 
 // groupOf names the group of a room.
 func groupOf(room string) string { return "chat/" + room }
@@ -49,14 +45,11 @@ func join(ctx *router.Context) {
 		return
 	}
 	answer(ctx, map[string]any{"status": "joined", "room": now.room})
-	if err := tell(ctx, pushTimeout, router.ToGroup(groupOf(now.room)), "/chat/joined", now.data(ctx)); err != nil {
-		ctx.Error = err
-	}
 }
 
 func isName(s string) bool { return strings.TrimSpace(s) != "" && len(s) <= maxName }
 
-// enter makes the socket a member of a room. Whom the gateway has authenticated stays
+// enter makes the socket a member of a room that is told who is in it. Whom the gateway has authenticated stays
 // the user that it says.
 func enter(ctx *router.Context, m member) error {
 	if ctx.Identity().User == "" {
@@ -67,24 +60,19 @@ func enter(ctx *router.Context, m member) error {
 	if err := ctx.JoinGroup(groupOf(m.room)); err != nil {
 		return err
 	}
+	if err := ctx.WatchGroup(groupOf(m.room), "/chat/presence"); err != nil {
+		return err
+	}
 	ctx.SetOnSocket(keyMember, m)
 	return nil
 }
 
 // leave ends the socket's membership of a room.
 func leave(ctx *router.Context, m member) error {
-	if err := ctx.LeaveGroup(groupOf(m.room)); err != nil {
+	if err := ctx.UnwatchGroup(groupOf(m.room)); err != nil {
 		return err
 	}
-	return tell(ctx, pushTimeout, router.ToGroup(groupOf(m.room)), "/chat/left", m.data(ctx))
-}
-
-// closed tells the room that a socket is gone. Its membership has ended with it.
-func closed(ctx *router.Context) {
-	if m, ok := joined(ctx); ok {
-		_ = tell(ctx, closeTimeout, router.ToGroup(groupOf(m.room)), "/chat/left", m.data(ctx)) // nobody is there to hear of an error
-	}
-	ctx.Next()
+	return ctx.LeaveGroup(groupOf(m.room))
 }
 
 func message(ctx *router.Context) {
@@ -98,34 +86,11 @@ func message(ctx *router.Context) {
 	}
 	data := m.data(ctx)
 	data["text"], data["gateway"], data["instance"] = text, ctx.GatewayNode(), ctx.Instance()
-	if err := tell(ctx, pushTimeout, router.ToGroup(groupOf(m.room)), "/chat/message", data); err != nil {
+	if err := tell(ctx, router.ToGroup(groupOf(m.room)), "/chat/message", data); err != nil {
 		ctx.Error = err
 		return
 	}
 	answer(ctx, map[string]any{"status": "sent"})
-}
-
-// here tells one socket that this one is in its room.
-func here(ctx *router.Context) {
-	m, ok := mustHaveJoined(ctx)
-	if !ok {
-		return
-	}
-	var in struct {
-		Socket string `json:"socket" msgpack:"socket"`
-	}
-	if !read(ctx, &in) {
-		return
-	}
-	if in.Socket == "" || len(in.Socket) > wire.MaxTargetName {
-		ctx.Error = router.NewError(wire.CodeValidation, "socket must be the id of one")
-		return
-	}
-	if err := tell(ctx, pushTimeout, router.ToSocket(in.Socket), "/chat/here", m.data(ctx)); err != nil {
-		ctx.Error = err
-		return
-	}
-	answer(ctx, map[string]any{"status": "told"})
 }
 
 // notify sends a text to a user, and answers with how many sockets it reached.
@@ -193,14 +158,14 @@ func (m member) data(ctx *router.Context) map[string]any {
 }
 
 // tell pushes an object to others. Whoever does not keep up with the room misses it.
-func tell(ctx *router.Context, timeout time.Duration, to router.Target, path string, object map[string]any) error {
+func tell(ctx *router.Context, to router.Target, path string, object map[string]any) error {
 	data, err := pushed(object)
 	if err != nil {
 		return err
 	}
 	_, err = ctx.Push(router.Push{
 		To: to, Except: []string{ctx.SocketID()}, Path: path, Data: data,
-		Policy: router.PushDrop, Timeout: timeout,
+		Policy: router.PushDrop, Timeout: pushTimeout,
 	})
 	return err
 }
