@@ -28,8 +28,10 @@ func (g *Gateway) Drain(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	start := time.Now()
 	g.log.Info("gateway drains", "sockets", g.SocketCount())
 	err := g.drain(ctx)
+	g.drained(time.Since(start))
 	g.cancel()
 	<-g.over
 	return err
@@ -49,6 +51,19 @@ func (g *Gateway) beginDrain() (first, run bool) {
 	default:
 		return false, true
 	}
+}
+
+// drained tells how a drain went. Messages that a client sent to an instance which then
+// did not confirm the end of the socket may not have been handled.
+func (g *Gateway) drained(took time.Duration) {
+	g.mu.Lock()
+	abandoned := g.abandoned
+	g.mu.Unlock()
+	if abandoned > 0 {
+		g.log.Warn("the drain is over, but instances were lost meanwhile: messages may not have been handled", "took", took, "pins", abandoned)
+		return
+	}
+	g.log.Info("the drain is over", "took", took)
 }
 
 // drain closes all sockets in the course of the drain window and waits for their

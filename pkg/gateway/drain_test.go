@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -134,6 +135,51 @@ func TestDrainTimeout(t *testing.T) {
 	}
 	if err := receive(w, "Run", gw.ended); err != nil {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestDrainTellsOfLosses: the log says how a drain went, and that an instance did not
+// confirm the end of a socket.
+func TestDrainTellsOfLosses(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		handback time.Duration
+		want     string
+	}{
+		{"complete", time.Minute, `level=INFO msg="the drain is over"`},
+		{"an instance was lost", 100 * time.Millisecond, `level=WARN msg="the drain is over, but instances were lost meanwhile`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			var log strings.Builder // read after the gateway has ended
+			gw := w.gateway(Config{
+				DrainWindow: -1, HandbackTimeout: test.handback,
+				Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			a := w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")})
+			a.slow = true
+			gw.routed("/a")
+			c := gw.dial()
+			c.put(message("/a", "1", "x"))
+			s := receive(w, "open", a.opened)
+			receive(w, "data", s.data)
+			result := make(chan error, 1)
+			go func() { result <- gw.Drain(w.context()) }()
+			s.wantClosed(drained)
+			if test.handback == time.Minute {
+				s.gone()
+			}
+			if err := receive(w, "Drain", result); err != nil {
+				t.Fatal(err)
+			}
+			c.wantClose(wire.CloseRestart, "drain")
+			if err := receive(w, "Run", gw.ended); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(log.String(), test.want) {
+				t.Errorf("the log lacks %s:\n%s", test.want, log.String())
+			}
+		})
 	}
 }
 

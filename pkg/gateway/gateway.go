@@ -64,6 +64,7 @@ type Gateway struct {
 	sockets   map[wire.SocketID]*conn
 	accepting int                // handshakes under way
 	closing   map[*pin]ticks     // pins that wait for Closed, with the time to give up
+	abandoned int                // pins that ended in a drain without Closed
 	quiet     chan struct{}      // set while somebody waits for the end of all of the above; then closed
 	cancel    context.CancelFunc // ends Run; from joining on
 }
@@ -230,11 +231,14 @@ func (g *Gateway) await(p *pin) {
 	g.closing[p] = deadline
 }
 
-// settle notes that a pin is gone.
-func (g *Gateway) settle(p *pin) {
+// settle notes that a pin is gone, and why.
+func (g *Gateway) settle(p *pin, reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.closing, p)
+	if g.state == draining && (reason == unpinLost || reason == unpinTimeout) {
+		g.abandoned++
+	}
 	g.checkQuiet()
 }
 

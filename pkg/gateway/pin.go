@@ -249,7 +249,7 @@ func (p *pin) remove(reason string) {
 	c.pins = slices.DeleteFunc(c.pins, func(q *pin) bool { return q == p })
 	p.stream.Done()
 	c.g.registry.Unpin(p.service, c.id)
-	c.g.settle(p)
+	c.g.settle(p, reason)
 	c.g.hooks.Unpinned(p.service, reason)
 	c.changed.Broadcast()
 }
