@@ -57,12 +57,26 @@ func text(v reflect.Value) string {
 	return strings.Join(parts, ",")
 }
 
+// composeVariables are those of docker-compose.yml that are no settings of a command.
+const composeVariables = `
+## docker compose
+
+# Where the load balancer listens on this machine.
+#PUBLIC_PORT=8080
+
+# Where Prometheus does, for this machine only.
+#PROMETHEUS_PORT=9091
+
+# Where Grafana does, for this machine only.
+#GRAFANA_PORT=3000
+`
+
 // writeExample writes each setting once, under the first command that has it,
 // with its default commented out.
 func writeExample(w io.Writer, app *kong.Application) error {
 	var b strings.Builder
-	b.WriteString("# Settings of boreas, for --env-file or the environment. A line that is commented\n" +
-		"# out shows the default. Written by `boreas config --example`.\n")
+	b.WriteString("# Settings of boreas, for --env-file, the environment, or .env beside docker-compose.yml.\n" +
+		"# A line that is commented out shows the default. Written by `boreas config --example`.\n")
 	seen := map[string]bool{variable("env-file"): true} // a file cannot name itself
 	section := func(title string, flags []*kong.Flag) {
 		for _, f := range flags {
@@ -82,6 +96,7 @@ func writeExample(w io.Writer, app *kong.Application) error {
 	for _, command := range exampleOrder(app) {
 		section("boreas "+command.Name, command.Flags)
 	}
+	b.WriteString(composeVariables)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -205,6 +206,19 @@ func TestEnvExample(t *testing.T) {
 	}
 	if string(b) != out.String() {
 		t.Error(".env.example is not what the flags say; write it again:\n\tgo run ./cmd/boreas config --example >.env.example")
+	}
+	compose, err := os.ReadFile("../../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`[^$]\$\{(\w+):-([^}]*)\}`).FindAllStringSubmatch(string(compose), -1) {
+		line := "\n#" + m[1] + "=" + m[2] + "\n"
+		if strings.HasPrefix(m[1], envPrefix) { // the file has other defaults for some settings
+			line = "\n#" + m[1] + "="
+		}
+		if !strings.Contains(string(b), line) {
+			t.Errorf(".env.example lacks %q, which docker-compose.yml reads", strings.TrimSpace(line))
+		}
 	}
 	// The file is a valid one, and with every line switched on, it is the defaults.
 	values, err := parseEnvFile(strings.ReplaceAll(string(b), "\n#"+envPrefix, "\n"+envPrefix))
