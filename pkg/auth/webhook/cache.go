@@ -23,8 +23,7 @@ func newCache(size int) *cache {
 	return &cache{size: size, entries: map[[sha256.Size]byte]entry{}}
 }
 
-func (c *cache) get(question []byte, now time.Time) (verdict, bool) {
-	key := sha256.Sum256(question)
+func (c *cache) get(key [sha256.Size]byte, now time.Time) (verdict, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[key]
@@ -35,8 +34,7 @@ func (c *cache) get(question []byte, now time.Time) (verdict, bool) {
 }
 
 // put keeps a verdict, in place of another one if the cache is full.
-func (c *cache) put(question []byte, v verdict, until time.Time) {
-	key := sha256.Sum256(question)
+func (c *cache) put(key [sha256.Size]byte, v verdict, until time.Time) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()

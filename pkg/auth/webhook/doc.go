@@ -16,9 +16,12 @@
 //
 // Any other answer, none in time, or one that cannot be read lets nobody in. An
 // answer is kept for Config.CacheTTL, under a hash of the question, in a cache of
-// bounded size. Only headers that are named in the configuration are sent on.
+// bounded size; clients that come with the same question at once wait for one
+// answer, and one of them that leaves takes it from nobody. Only headers that are named
+// in the configuration are sent on.
 //
 // # Lifecycle and concurrency
 //
-// Nothing is started. Every method may be called from any goroutine.
+// A question goes on without those who asked it, for Config.Timeout at most; nothing
+// else is started. Every method may be called from any goroutine.
 package webhook

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"net/textproto"
 	"net/url"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/boreas-ws/boreas/pkg/auth"
 	"github.com/boreas-ws/boreas/pkg/wire"
@@ -49,7 +52,8 @@ type Config struct {
 	// Timeout bounds a question. Default 3 s.
 	Timeout time.Duration
 	// CacheTTL is how long an answer counts for the same question; a client that is
-	// locked out may connect for that long. Default 10 s; negative: not at all.
+	// locked out may connect for that long. Questions that are the same and under way
+	// at once are asked once. Default 10 s; negative: every handshake is asked about.
 	CacheTTL time.Duration
 	// CacheSize is how many answers are kept. Default 10,000.
 	CacheSize int
@@ -62,8 +66,9 @@ type Config struct {
 // Hook asks the endpoint. It is an [auth.Authenticator] and an [auth.Renewer]. It
 // judges every handshake, so that only the last one of auth.First can be it.
 type Hook struct {
-	cfg   Config
-	cache *cache
+	cfg    Config
+	cache  *cache
+	flight singleflight.Group // of questions under way, by their hash
 }
 
 var (
@@ -135,23 +140,53 @@ func (h *Hook) Renew(ctx context.Context, current wire.Identity, token string) (
 }
 
 // ask returns the endpoint's answer, or the one that it gave to the same question a
-// moment ago.
+// moment ago, or the one that somebody else with the same question waits for.
 func (h *Hook) ask(ctx context.Context, q question) (wire.Identity, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return wire.Identity{}, err
 	}
-	if v, ok := h.cache.get(body, time.Now()); ok {
+	if h.cfg.CacheTTL < 0 {
+		v, err := h.post(ctx, body)
+		if err != nil {
+			return wire.Identity{}, err
+		}
 		return v.identity()
 	}
-	v, err := h.post(ctx, body)
-	if err != nil {
-		return wire.Identity{}, err
+	hash := sha256.Sum256(body)
+	if v, ok := h.cache.get(hash, time.Now()); ok {
+		return v.identity()
 	}
-	if h.cfg.CacheTTL > 0 {
-		h.cache.put(body, v, time.Now().Add(h.cfg.CacheTTL))
+	answer := h.flight.DoChan(string(hash[:]), func() (any, error) {
+		return h.fetch(context.WithoutCancel(ctx), hash, body) // who asked first may leave before the others
+	})
+	select {
+	case a := <-answer:
+		if v, ok := a.Val.(verdict); ok && a.Err == nil {
+			return v.identity()
+		}
+		return wire.Identity{}, a.Err
+	case <-ctx.Done():
+		return wire.Identity{}, fmt.Errorf("the webhook: %w", ctx.Err())
 	}
-	return v.identity()
+}
+
+// fetch asks the endpoint, for all who have that question, and keeps the answer. A
+// panic of Config.Client is an error, which lets nobody in.
+func (h *Hook) fetch(ctx context.Context, hash [sha256.Size]byte, body []byte) (v verdict, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("the webhook: its client panicked")
+		}
+	}()
+	if v, ok := h.cache.get(hash, time.Now()); ok { // since this was looked for
+		return v, nil
+	}
+	v, err = h.post(ctx, body)
+	if err == nil {
+		h.cache.put(hash, v, time.Now().Add(h.cfg.CacheTTL))
+	}
+	return v, err
 }
 
 // verdict is an answer of the endpoint.

@@ -1,13 +1,18 @@
 package webhook
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -160,9 +165,88 @@ func TestCache(t *testing.T) {
 	}
 	var c = newCache(2)
 	no := false
-	c.put([]byte("q"), verdict{Allow: &no}, time.Now())
-	if _, ok := c.get([]byte("q"), time.Now()); ok {
+	key := sha256.Sum256([]byte("q"))
+	c.put(key, verdict{Allow: &no}, time.Now())
+	if _, ok := c.get(key, time.Now()); ok {
 		t.Error("an answer outlives its time")
+	}
+}
+
+// roundTrip is a transport without a network.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestSameQuestionAtOnce: many clients with one credential are asked about once,
+// although the first of them leaves, and another credential is asked about apart.
+func TestSameQuestionAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ttl   time.Duration
+		do    func() (*http.Response, error)
+		asked int64
+		code  auth.Code
+	}{
+		"allowed": {0, func() (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"allow":true,"user":"alice"}`))}, nil
+		}, 2, ""},
+		"denied": {0, func() (*http.Response, error) {
+			return &http.Response{StatusCode: 403, Body: http.NoBody}, nil
+		}, 2, auth.Denied},
+		"not answered": {0, func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF }, 2, auth.Unavailable},
+		"panic":        {0, func() (*http.Response, error) { panic("a defect") }, 2, auth.Unavailable},
+		"no cache": {-1, func() (*http.Response, error) {
+			return &http.Response{StatusCode: 403, Body: http.NoBody}, nil
+		}, 12, auth.Denied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int64
+				release := make(chan struct{})
+				h, err := New(Config{URL: "http://hook.test/", CacheTTL: tt.ttl, Client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+					asked.Add(1)
+					<-release
+					return tt.do()
+				})}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				if tt.ttl == 0 {
+					go func() {
+						if _, err := h.Authenticate(ctx, from("session=1")); auth.Judge(err) == nil {
+							t.Error("who has left is let in")
+						}
+					}()
+					synctest.Wait()
+				}
+				var group sync.WaitGroup
+				for i := range 12 {
+					cookie := "session=1"
+					if i == 0 {
+						cookie = "session=2"
+					}
+					group.Go(func() {
+						_, err := h.Authenticate(t.Context(), from(cookie))
+						var code auth.Code
+						if r := auth.Judge(err); r != nil {
+							code = r.Code
+						}
+						if code != tt.code {
+							t.Errorf("%v; want %q", err, tt.code)
+						}
+					})
+				}
+				synctest.Wait()
+				leave()
+				synctest.Wait()
+				if n := asked.Load(); n != tt.asked {
+					t.Errorf("asked %d times; want %d", n, tt.asked)
+				}
+				close(release)
+				group.Wait()
+			})
+		})
 	}
 }
 
