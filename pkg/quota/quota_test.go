@@ -38,7 +38,7 @@ type gateway struct {
 }
 
 // start runs a Quota on a connection of its own.
-func start(t testing.TB, redis *redistest.Server, name, namespace string, cfg Config) *gateway {
+func start(t testing.TB, redis interface{ URL() string }, name, namespace string, cfg Config) *gateway {
 	t.Helper()
 	top, err := redisbus.ParseURL(redis.URL())
 	if err != nil {
