@@ -36,13 +36,15 @@ type outbox struct {
 	b        []byte
 	messages int  // of services
 	timed    bool // one of them is the reply that is timed
+	shared   []sharedFrame
 }
 
 var outboxes = sync.Pool{New: func() any { return &outbox{b: make([]byte, 0, 2<<10)} }}
 
 func (o *outbox) free() {
 	if cap(o.b) <= keepOutbox {
-		o.b, o.messages, o.timed = o.b[:0], 0, false
+		clear(o.shared)
+		o.b, o.messages, o.timed, o.shared = o.b[:0], 0, false, o.shared[:0]
 		outboxes.Put(o)
 	}
 }
@@ -148,7 +150,7 @@ func (c *conn) writeLoop() {
 			return
 		}
 		if c.in.deflate && out.worthCompressing() {
-			out = out.compressed()
+			out = out.compressed(c.encoding)
 		}
 		if messages, n := out.messages, len(out.b); c.flush(out.b) && messages > 0 {
 			c.g.hooks.MessagesOut(messages, n)

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/push"
 )
 
 // The extension permessage-deflate (RFC 7692). Each message is compressed for
@@ -166,39 +169,70 @@ var deflaters = sync.Pool{New: func() any {
 	return d
 }}
 
-// deflate compresses a message. The result is valid until the next call.
+func (d *deflater) free() {
+	if d.out.Cap() <= keepOutbox {
+		deflaters.Put(d)
+	}
+}
+
+// deflate compresses a message. The result is valid until the next call; it is nil
+// if it would not be shorter.
 func (d *deflater) deflate(msg []byte) []byte {
 	d.out.Reset()
 	d.w.Reset(&d.out)
 	_, _ = d.w.Write(msg) // a bytes.Buffer takes everything
 	_ = d.w.Flush()
-	return bytes.TrimSuffix(d.out.Bytes(), []byte(syncMark))
+	if short := bytes.TrimSuffix(d.out.Bytes(), []byte(syncMark)); len(short) < len(msg) {
+		return short
+	}
+	return nil
+}
+
+// sharedFrame is a frame of an outbox that other connections send as well, so that it
+// is compressed once for all.
+type sharedFrame struct {
+	at int // where it begins
+	d  *push.Delivery
 }
 
 // compressed returns an outbox with the same frames, of which messages that are
 // worth it are compressed, and frees o, which holds nothing but whole frames.
-func (o *outbox) compressed() *outbox {
-	d := deflaters.Get().(*deflater)
+func (o *outbox) compressed(e envelope.Encoding) *outbox {
 	z := outboxes.Get().(*outbox)
 	z.messages, z.timed = o.messages, o.timed
-	for rest := o.b; len(rest) > 0; {
-		size := frameEnd(rest, 1)
-		frame := rest[:size]
-		rest = rest[size:]
+	shared := o.shared
+	for at := 0; at < len(o.b); {
+		size := frameEnd(o.b[at:], 1)
+		frame := o.b[at : at+size]
 		payload := frame[headerLength(frame):]
-		if op := frame[0]; op&controlBit == 0 && len(payload) >= compressFrom {
-			if short := d.deflate(payload); len(short) < len(payload) {
-				z.b = append(appendHeader(z.b, op|rsv1, len(short)), short...)
-				continue
-			}
+		switch op := frame[0]; {
+		case op&controlBit != 0 || len(payload) < compressFrom:
+			z.b = append(z.b, frame...)
+		case len(shared) > 0 && shared[0].at == at:
+			z.add(frame, shared[0].d.Once(e, func() []byte {
+				d := deflaters.Get().(*deflater)
+				defer d.free()
+				return bytes.Clone(d.deflate(payload))
+			}))
+			shared = shared[1:]
+		default:
+			d := deflaters.Get().(*deflater)
+			z.add(frame, d.deflate(payload))
+			d.free()
 		}
-		z.b = append(z.b, frame...)
-	}
-	if d.out.Cap() <= keepOutbox {
-		deflaters.Put(d)
+		at += size
 	}
 	o.free()
 	return z
+}
+
+// add appends a frame, with its compressed payload if it has one.
+func (o *outbox) add(frame, short []byte) {
+	if len(short) == 0 {
+		o.b = append(o.b, frame...)
+		return
+	}
+	o.b = append(appendHeader(o.b, frame[0]|rsv1, len(short)), short...)
 }
 
 // worthCompressing reports whether an outbox has a message that is long enough.

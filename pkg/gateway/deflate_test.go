@@ -12,6 +12,8 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/boreas-ws/boreas/pkg/envelope"
+	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
@@ -171,6 +173,64 @@ func TestCompressedFrames(t *testing.T) {
 	w.TB = t
 	other.put(msg)
 	other.want(msg)
+}
+
+// TestCompressionOfPushes: a push to many is compressed once, whatever else they get
+// in the same write; one that becomes no shorter is sent as it is.
+func TestCompressionOfPushes(t *testing.T) {
+	w := newWorld(t)
+	gw := compressing(w, Config{})
+	plain := gw.dial()
+	clients := []*wsClient{gw.dialDeflate(), gw.dialDeflate(), gw.dialDeflate()}
+	noise := make([]byte, 4000)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	for _, msg := range []string{message("/a", "1", strings.Repeat("x", 4000)), message("/a", "1", random(4000)), string(noise), "short"} {
+		push := &push.Delivery{Policy: wire.PolicyDrop}
+		for _, c := range gw.connections() {
+			c.mu.Lock()
+			for c.writing {
+				c.changed.Wait()
+			}
+			c.writing = true // nothing is written before all of this is queued
+			c.queueFrame(textFrame, []byte(`{"path":"/before"}`))
+			c.mu.Unlock()
+			c.Push(push, []byte(msg))
+			c.mu.Lock()
+			c.queueFrame(textFrame, []byte(message("/after", "2", "")))
+			c.writing = false
+			c.startWriter()
+			c.mu.Unlock()
+		}
+		for _, c := range append(clients, plain) {
+			c.want(`{"path":"/before"}`)
+			c.want(msg)
+			c.want(message("/after", "2", ""))
+		}
+		if len(msg) < compressFrom {
+			continue
+		}
+		made := push.Once(envelope.JSON, func() []byte {
+			t.Errorf("a push of %d bytes was not compressed for all", len(msg))
+			return nil
+		})
+		if msg == string(noise) {
+			if made != nil {
+				t.Error("a push became longer")
+			}
+		} else if inflateText(t, made) != msg {
+			t.Errorf("a push of %d bytes was compressed to %x", len(msg), made)
+		}
+	}
+}
+
+// inflateText decompresses a message.
+func inflateText(t *testing.T, b []byte) string {
+	t.Helper()
+	msg, err := inflate(nil, bytes.Clone(b), 1<<20)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(msg)
 }
 
 // TestCompressionOffers checks on which offers the gateway agrees.

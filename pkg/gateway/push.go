@@ -114,7 +114,7 @@ func (c *conn) Push(d *push.Delivery, payload []byte) push.Outcome {
 	latest := d.Policy == wire.PolicyLatest
 	switch {
 	case len(l.waiting) == 0 && !full && !(latest && c.writing):
-		c.queuePush(payload)
+		c.queuePush(w)
 		l.queued += w.cost()
 		c.startWriter()
 		return push.Delivered
@@ -134,9 +134,16 @@ func (c *conn) Push(d *push.Delivery, payload []byte) push.Outcome {
 }
 
 // queuePush puts a push into the outbox. mu is held.
-func (c *conn) queuePush(payload []byte) {
-	c.queueFrame(final|byte(c.encoding.MessageType()), payload)
+func (c *conn) queuePush(w waitingPush) {
+	at := 0
+	if c.out != nil {
+		at = len(c.out.b)
+	}
+	c.queueFrame(final|byte(c.encoding.MessageType()), w.payload)
 	c.out.messages++
+	if c.in.deflate && len(w.payload) >= compressFrom {
+		c.out.shared = append(c.out.shared, sharedFrame{at, w.d})
+	}
 }
 
 // replace removes the push with PolicyLatest that has a key, and reports whether
@@ -162,7 +169,7 @@ func (l *line) advance(c *conn) {
 		w := l.waiting[n]
 		l.held -= w.cost()
 		if w.d.Policy == wire.PolicyLatest || w.d.Take() {
-			c.queuePush(w.payload)
+			c.queuePush(w)
 			l.flushing += w.cost()
 		}
 	}

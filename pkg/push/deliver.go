@@ -32,6 +32,10 @@ type Delivery struct {
 	push   wire.Push
 	answer func(wire.PushResult)
 	frames [3]frame // by encoding
+	shared [3]struct {
+		once sync.Once
+		b    []byte
+	} // by encoding
 
 	mu      sync.Mutex
 	waiting int             // guarded by mu: connections that have not said Take or Drop, and 1 for the fan-out
@@ -56,6 +60,14 @@ func (d *Delivery) Drop(o Outcome) { d.settle(o) }
 
 // Lost says that a connection which answered Queued will not write the message.
 func (d *Delivery) Lost(reason wire.DropReason) { d.hub.hooks.Load().Dropped(reason, 1) }
+
+// Once returns what make has made of the message in an encoding. It is made once, for
+// all connections of this node with that encoding.
+func (d *Delivery) Once(e envelope.Encoding, make func() []byte) []byte {
+	s := &d.shared[e]
+	s.once.Do(func() { s.b = make() })
+	return s.b
+}
 
 // Over reports whether Take would report false.
 func (d *Delivery) Over() bool {
