@@ -29,11 +29,7 @@ bench: deps ## throughput, latency, CPU per message and memory per socket, with 
 
 .PHONY: compose
 compose: deps ## docker-compose.yml on this machine's Docker engine
-	BOREAS_COMPOSE_TEST=1 go test -v -count=1 -timeout 24m ./test/compose
-
-.PHONY: compose-short
-compose-short: deps ## the same in at most 5 minutes, without browser, Prometheus and Redis Cluster
-	BOREAS_COMPOSE_TEST=1 go test -v -short -count=1 -timeout 8m ./test/compose
+	BOREAS_COMPOSE_TEST=1 go test -v -count=1 -timeout 26m ./test/compose
 
 SOAK_TIME ?= 10m
 

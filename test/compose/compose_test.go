@@ -15,45 +15,32 @@ import (
 	"time"
 )
 
-// The whole test, which builds two programs from nothing, is bounded. With -short it
-// leaves out what takes long.
-const (
-	limit      = 20 * time.Minute
-	shortLimit = 5 * time.Minute
-)
+// limit bounds the whole test, which builds two programs from nothing.
+const limit = 20 * time.Minute
 
 func TestStack(t *testing.T) {
 	if os.Getenv("BOREAS_COMPOSE_TEST") == "" {
 		t.Skip("set BOREAS_COMPOSE_TEST to run it (make compose); it needs a Docker engine and takes minutes")
 	}
-	bound := limit
-	if testing.Short() {
-		bound = shortLimit
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	alone(t)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	s := newStack(ctx, t)
 
 	t.Run("is valid with every profile", s.with(valid))
-	s.up("--build")
+	s.up()
 	t.Run("serves through the load balancer", s.with(serves))
 	t.Run("tells who a client is", s.with(located))
 	t.Run("is small", s.with(measured))
 	t.Run("contains its containers", s.with(hardened))
-	if !testing.Short() {
-		t.Run("chats in a browser", s.with(chats))
-	}
+	t.Run("chats in a browser", s.with(chats))
 	s.up("--no-recreate", "--scale=gateway=4", "--scale=chat=3")
 	t.Run("spreads over more", s.with(func(s *stack) { s.spread(24, 4, 3) }))
-	if !testing.Short() {
-		t.Run("is observed", s.with(observed))
-	}
+	t.Run("is observed", s.with(observed))
 	t.Run("restarts one gateway after the other", s.with(restarted))
 	t.Run("survives what breaks", s.with(broken))
-	if !testing.Short() {
-		s.down()
-		t.Run("runs on a Redis Cluster", s.with(clustered))
-	}
+	s.down()
+	t.Run("runs on a Redis Cluster", s.with(clustered))
 }
 
 // valid lets docker compose check the file, without what this test adds to it.
@@ -111,7 +98,7 @@ func observed(s *stack) {
 // clustered brings the system up on six Redis nodes.
 func clustered(s *stack) {
 	s.env = append(slices.Clone(s.env), "BOREAS_REDIS=redis+cluster://redis-node:6379")
-	s.compose("--profile=cluster", "up", "--detach", "--wait", "--wait-timeout=120")
+	s.compose("--profile=cluster", "up", "--detach", "--wait", "--wait-timeout=240")
 	s.spread(8, 2, 2)
 	state := s.compose("--profile=cluster", "exec", "-T", "redis-node", "redis-cli", "cluster", "info")
 	for _, want := range []string{"cluster_state:ok", "cluster_known_nodes:6", "cluster_size:3"} {
@@ -128,11 +115,10 @@ func clustered(s *stack) {
 // with makes a subtest of a test of the stack, whose failures are its own.
 func (s *stack) with(f func(*stack)) func(*testing.T) {
 	return func(t *testing.T) {
-		start := time.Now()
 		mine := *s
-		mine.t = t
+		mine.t, mine.began = t, time.Now()
 		f(&mine)
-		t.Logf("took %v", time.Since(start).Round(100*time.Millisecond))
+		t.Logf("took %v", time.Since(mine.began).Round(100*time.Millisecond))
 	}
 }
 
@@ -170,12 +156,12 @@ func (s *stack) spread(n, gateways, instances int) {
 	for range n {
 		c, err := dial(s.ctx, s.host())
 		if err != nil {
-			fatal(s.ctx, s.t, err)
+			s.t.Fatal(err)
 		}
 		defer c.ws.Close()
 		p, err := c.place()
 		if err != nil {
-			fatal(s.ctx, s.t, err)
+			s.t.Fatal(err)
 		}
 		byGateway[p.Gateway]++
 		byInstance[p.Instance]++

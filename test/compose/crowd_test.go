@@ -27,16 +27,16 @@ type crowd struct {
 
 // tally is what a crowd has seen so far; guarded by its mu.
 type tally struct {
-	answered []int       // messages, by client
-	sockets  int         // that were served
-	refused  int         // connections and first messages that were asked to try again
-	closes   map[int]int // connections, by close code
+	answered []int          // messages, by client
+	sockets  int            // that were served
+	refused  int            // connections and first messages that were asked to try again
+	closes   map[string]int // connections, by close code and reason
 }
 
 // startCrowd runs n clients until end.
 func startCrowd(ctx context.Context, host string, n int) *crowd {
 	ctx, stop := context.WithCancel(ctx)
-	c := &crowd{host: host, stop: stop, tally: tally{answered: make([]int, n), closes: map[int]int{}}}
+	c := &crowd{host: host, stop: stop, tally: tally{answered: make([]int, n), closes: map[string]int{}}}
 	for i := range n {
 		c.wait.Go(func() {
 			for ctx.Err() == nil && !c.quit.Load() {
@@ -123,7 +123,7 @@ func (c *crowd) ended(err error) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closes[closed.Code]++
+	c.closes[fmt.Sprintf("%d %s", closed.Code, closed.Text)]++
 	if closed.Code != websocket.CloseServiceRestart {
 		return err
 	}
@@ -153,12 +153,12 @@ func (s *stack) goesOn(c *crowd) tally {
 	s.t.Helper()
 	before, err := c.seen()
 	if err != nil {
-		fatal(s.ctx, s.t, err)
+		s.blame(err)
 	}
 	var now tally
 	s.eventually(func() error {
 		if now, err = c.seen(); err != nil {
-			fatal(s.ctx, s.t, err)
+			s.blame(err)
 		}
 		for i := range now.answered {
 			if now.answered[i] < before.answered[i]+50 {
@@ -180,5 +180,5 @@ func (t tally) messages() int {
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d clients, %d messages on %d sockets, %d refused, closes by code %v", len(t.answered), t.messages(), t.sockets, t.refused, t.closes)
+	return fmt.Sprintf("%d clients, %d messages on %d sockets, %d refused, closes %v", len(t.answered), t.messages(), t.sockets, t.refused, t.closes)
 }

@@ -10,11 +10,14 @@ import (
 // people is how many clients a crowd has.
 const people = 12
 
+// drained is how a gateway that stops closes its clients.
+const drained = "1012 drain"
+
 // restarted restarts one gateway after the other, as an update does.
 func restarted(s *stack) {
 	start, err := s.counts()
 	if err != nil {
-		fatal(s.ctx, s.t, err)
+		s.t.Fatal(err)
 	}
 	c := startCrowd(s.ctx, s.host(), people)
 	defer c.stop()
@@ -28,13 +31,13 @@ func restarted(s *stack) {
 	got, err := c.end()
 	s.t.Logf("%d gateways restarted: %v", len(gateways), got)
 	if err != nil {
-		fatal(s.ctx, s.t, err)
+		s.blame(err)
+	}
+	// Each gateway had clients, and told all of them.
+	if got.closes[drained] < len(gateways) || len(got.closes) != 1 {
+		s.blame(fmt.Errorf("closes: %v; want %q only, %d or more", got.closes, drained, len(gateways)))
 	}
 	s.lostNothing(start, got)
-	// Each gateway had clients, and told all of them.
-	if got.closes[1012] < len(gateways) || len(got.closes) != 1 {
-		s.t.Errorf("closes by code: %v; want 1012 only, %d or more", got.closes, len(gateways))
-	}
 }
 
 // broken stops a gateway, cuts one off Redis, and restarts Redis.
@@ -48,7 +51,7 @@ func broken(s *stack) {
 	before := s.goesOn(c) // on the others
 	s.docker("start", gateways[0])
 	s.awaitHealthy(gateways[0])
-	if before.closes[1012] == 0 {
+	if before.closes[drained] == 0 {
 		s.t.Error("the gateway that was stopped had no clients")
 	}
 
@@ -65,10 +68,10 @@ func broken(s *stack) {
 	got, err := c.end()
 	s.t.Log(got)
 	if err != nil {
-		s.t.Error(err)
+		s.blame(err)
 	}
 	if !maps.Equal(got.closes, before.closes) {
-		s.t.Errorf("closes by code: %v; want %v as before the gateway was cut off", got.closes, before.closes)
+		s.blame(fmt.Errorf("closes: %v; want %v as before the gateway was cut off", got.closes, before.closes))
 	}
 }
 
@@ -78,12 +81,12 @@ func (s *stack) stalls(c *crowd) {
 	s.t.Helper()
 	before, err := c.seen()
 	if err != nil {
-		fatal(s.ctx, s.t, err)
+		s.blame(err)
 	}
 	s.eventually(func() error {
 		now, err := c.seen()
 		if err != nil {
-			fatal(s.ctx, s.t, err)
+			s.blame(err)
 		}
 		quiet, talking := 0, 0
 		for i := range now.answered {

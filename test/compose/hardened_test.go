@@ -15,6 +15,7 @@ type inspected struct {
 	Name       string
 	Created    time.Time
 	State      struct{ Pid int }
+	Config     struct{ StopTimeout int }
 	HostConfig struct {
 		ReadonlyRootfs bool
 		CapDrop        []string
@@ -30,7 +31,7 @@ func (s *stack) inspect(ids ...string) []inspected {
 	s.t.Helper()
 	var all []inspected
 	if err := json.Unmarshal([]byte(s.docker(append([]string{"inspect"}, ids...)...)), &all); err != nil {
-		fatal(s.ctx, s.t, err)
+		s.t.Fatal(err)
 	}
 	return all
 }
@@ -45,6 +46,10 @@ func hardened(s *stack) {
 		if h.Memory == 0 || h.NanoCpus == 0 || h.PidsLimit == 0 || len(h.Ulimits) == 0 {
 			s.t.Errorf("%s lacks a limit: %+v", c.Name, h)
 		}
+		// --stop-timeout and 5 s; docker stop and docker restart take it from here.
+		if strings.Contains(c.Name, "-gateway-") && c.Config.StopTimeout < 30 {
+			s.t.Errorf("%s is killed %d s after it was told to stop", c.Name, c.Config.StopTimeout)
+		}
 		// Engines elsewhere, such as in a virtual machine, hide their processes.
 		if uid, err := procField(c.State.Pid, "Uid:"); err == nil && uid == 0 {
 			s.t.Errorf("%s runs as root", c.Name)
@@ -57,7 +62,7 @@ func measured(s *stack) {
 	for _, image := range []string{project, project + "-chat"} {
 		size, err := strconv.ParseFloat(s.docker("image", "inspect", "--format", "{{.Size}}", image), 64)
 		if err != nil {
-			fatal(s.ctx, s.t, err)
+			s.t.Fatal(err)
 		}
 		s.t.Logf("image %s: %.1f MB", image, size/1e6)
 	}

@@ -14,12 +14,12 @@ func located(s *stack) {
 	for _, header := range []http.Header{{}, {"X-Forwarded-For": {claimed}}, {"Forwarded": {"for=" + claimed}}} {
 		c, err := dialWith(s.ctx, s.host(), header)
 		if err != nil {
-			fatal(s.ctx, s.t, err)
+			s.t.Fatal(err)
 		}
 		p, err := c.place()
 		_ = c.ws.Close()
 		if err != nil {
-			fatal(s.ctx, s.t, err)
+			s.t.Fatal(err)
 		}
 		if _, err := netip.ParseAddr(p.Client); err != nil || p.Client == claimed {
 			s.t.Errorf("with %v the client's address is %q (%v)", header, p.Client, err)
