@@ -76,6 +76,15 @@ func startDev(ctx context.Context, t *testing.T) string {
 	}
 }
 
+// browserOptions are how Chromium is started.
+func browserOptions() []chromedp.ExecAllocatorOption {
+	options := chromedp.DefaultExecAllocatorOptions[:]
+	if os.Getuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium as root has no sandbox
+	}
+	return options
+}
+
 // newTab opens a tab in a browser; the first call of a browser starts it.
 func newTab(ctx context.Context, t *testing.T) context.Context {
 	t.Helper()
@@ -103,11 +112,7 @@ func TestTwoTabsChat(t *testing.T) {
 	defer cancel()
 	url := startDev(ctx, t)
 
-	options := chromedp.DefaultExecAllocatorOptions[:]
-	if os.Getuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // Chromium as root has no sandbox
-	}
-	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, options...)
+	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, browserOptions()...)
 	defer cancelAllocator()
 	first := newTab(allocator, t)
 	tabs := []context.Context{first, newTab(first, t)}
