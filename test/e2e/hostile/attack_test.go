@@ -24,6 +24,7 @@ type family struct {
 func families() []family {
 	return []family{
 		{"frames", frames()},
+		{"compressed", compressed()},
 		{"handshakes", handshakes()},
 		{"credentials", credentials()},
 		{"names", names()},

@@ -194,6 +194,25 @@ func (c *conn) wantEnd() {
 	}
 }
 
+// drip sends one byte per second until stop is called.
+func (c *conn) drip(text string) (stop func()) {
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for i := range len(text) {
+			select {
+			case <-tick.C:
+				c.write(text[i : i+1])
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() { close(over); <-ended }
+}
+
 // wantAlive checks that the connection works.
 func (c *conn) wantAlive() {
 	c.t.Helper()

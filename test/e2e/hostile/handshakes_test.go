@@ -101,6 +101,20 @@ func handshakes() []attack {
 			c.write(line + handshake + "X-A: b")
 			c.wantEnd()
 		}},
+		attack{name: "headers at one byte per second", slow: true, run: func(t *testing.T, w *world) {
+			c := dial(t, w.open, "")
+			c.write(line + "Host: gw\r\n")
+			stop := c.drip("X-A: " + strings.Repeat("b", 1000))
+			defer stop()
+			c.wantEnd()
+		}},
+		attack{name: "a body at one byte per second", slow: true, run: func(t *testing.T, w *world) {
+			c := dial(t, w.open, "")
+			c.write("POST /nowhere HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\n")
+			stop := c.drip(strings.Repeat("b", 1000))
+			defer stop()
+			c.wantEnd()
+		}},
 		attack{name: "a connection without a word", slow: true, run: func(t *testing.T, w *world) {
 			dial(t, w.open, "").wantEnd()
 		}},

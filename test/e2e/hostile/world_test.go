@@ -39,7 +39,7 @@ type world struct {
 	redis *redistest.Server
 	probe *cluster.Probe
 	// open lets anonymous clients in, takes tickets and tokens, trusts the proxy
-	// 127.0.0.1, and has short timeouts.
+	// 127.0.0.1, compresses, and has short timeouts.
 	open *cluster.Gateway
 	// strict takes tokens only, cannot fetch its issuer's keys, and has limits.
 	strict *cluster.Gateway
@@ -84,7 +84,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { end(t, w.probe.Process) })
 	tokens := []string{"--jwt-algorithms", "RS256,HS256", "--jwt-issuer", issuer, "--jwt-audience", audience, "--jwt-leeway=-1s", "--jwt-secret-file", secretFile}
 	w.open = w.gateway(t, "open", append([]string{
-		"--auth", "ticket,jwt,none", "--jwt-key-files", keyFile, "--jwt-jwks-url", jwks.URL,
+		"--auth", "ticket,jwt,none", "--compression", "--jwt-key-files", keyFile, "--jwt-jwks-url", jwks.URL,
 		"--allowed-origins", appPage + ",https://other.example.com",
 		"--trusted-proxies", "127.0.0.1/32,10.0.0.0/8,fd00::/8",
 		"--message-timeout", "2s", "--slow-consumer-timeout", "2s", "--close-timeout", "1s",
