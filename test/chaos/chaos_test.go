@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/boreas-ws/boreas/test/cluster"
+	"github.com/boreas-ws/boreas/test/probe"
 )
 
 func TestMain(m *testing.M) {
@@ -86,6 +88,23 @@ func TestSequence(t *testing.T) {
 				t.Errorf("%v: lost %d, duplicated %d, reordered %d", tc.numbers, len(s.missing), s.duplicated, s.reordered)
 			}
 		})
+	}
+}
+
+// What is pushed is judged by pusher, from the first number that comes.
+func TestPushes(t *testing.T) {
+	var p pushes
+	for _, n := range []probe.Numbered{
+		{From: "a", Number: 7}, {From: "b", Number: 1}, {From: "a", Number: 8}, {From: "b", Number: 3}, {From: "a", Number: 8},
+		{From: "a", Number: 11}, {From: "a", Number: 10},
+	} {
+		p.take(n)
+	}
+	var v verdict
+	p.judge(&v)
+	slices.SortFunc(v.unpushed, func(a, b probe.Numbered) int { return strings.Compare(a.From, b.From) })
+	if want := []probe.Numbered{{From: "a", Number: 9}, {From: "b", Number: 2}}; !slices.Equal(v.unpushed, want) || v.duplicated != 1 || v.reordered != 1 {
+		t.Errorf("missing %v, %d duplicated, %d reordered", v.unpushed, v.duplicated, v.reordered)
 	}
 }
 

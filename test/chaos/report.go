@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/boreas-ws/boreas/test/probe"
 )
 
 // Report is the result of a run.
@@ -21,7 +23,7 @@ type Report struct {
 type Row struct {
 	Fault       Fault
 	Injected    int
-	Lost        int // messages, both directions
+	Lost        int // messages, both directions, and pushes
 	Duplicated  int
 	Reordered   int
 	Unexplained int             // closes that the fault does not explain
@@ -29,6 +31,8 @@ type Row struct {
 	Recoveries  []time.Duration // one for each injection
 	Resident    int64           // bytes: peak of the largest node so far
 	Problems    []string        // whatever else an oracle found
+
+	unpushed []probe.Numbered // pushes that sessions missed, until their pushers are asked
 }
 
 // judge adds what a session says that ended because of one of causes, or is open.
@@ -37,6 +41,7 @@ func (r *Row) judge(v verdict, causes ...Fault) {
 	r.Duplicated += v.duplicated
 	r.Reordered += v.reordered
 	r.Problems = append(r.Problems, v.broken...)
+	r.unpushed = append(r.unpushed, v.unpushed...)
 	switch explained := v.explained(causes); {
 	case v.refused != "":
 		r.Refused++

@@ -247,6 +247,7 @@ func (r *runner) ask(ctx context.Context, row *Row, causes ...Fault) {
 		row.judge(s.verdict())
 	}
 	r.judgeEnded(row, causes...)
+	r.askPushers(ctx, row)
 	for _, v := range r.violations() {
 		row.Lost++
 		row.Problems = append(row.Problems, v)

@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/boreas-ws/boreas/pkg/wire"
+	"github.com/boreas-ws/boreas/test/probe"
 )
 
 const (
@@ -35,6 +36,8 @@ type session struct {
 	sent     int       // messages sent, numbered from 1
 	replies  sequence  // by the number of the message they answer
 	messages sequence  // all from the instance, by its own numbers
+	pushed   pushes    // by pusher
+	member   bool      // is, or has asked to be, of the user and group that are pushed to
 	progress time.Time // when the last message came; zero before the first
 	broken   []string  // what no numbering explains
 	refused  string    // the code with which the first message was refused
@@ -50,12 +53,18 @@ type session struct {
 // message is what instances send: the number of the client's message that it
 // answers, 0 for none, and the instance's own number. Errors are the gateway's.
 type message struct {
+	ID   string `json:"id"`
+	Path string `json:"path"`
 	Data struct {
 		N int `json:"n"`
 		S int `json:"s"`
+		probe.Numbered
 		failure
 	} `json:"data"`
 }
+
+// memberID is the id of the message that asks for membership.
+const memberID = "member"
 
 // failure is the data of an error.
 type failure struct {
@@ -115,6 +124,10 @@ func (s *session) write(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if s.joins() && s.ws.WriteMessage(websocket.TextMessage, []byte(
+			`{"path":"/member","id":"`+memberID+`","data":{"user":"crowd","group":"crowd"}}`)) != nil {
+			return // as below
+		}
 		select {
 		case <-s.slots:
 		case <-ctx.Done():
@@ -129,6 +142,17 @@ func (s *session) write(ctx context.Context) {
 			return // the reader learns why
 		}
 	}
+}
+
+// joins reports whether to ask for membership now: when the socket has a pin.
+func (s *session) joins() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.member || s.progress.IsZero() || s.paused || s.leaving {
+		return false
+	}
+	s.member = true
+	return true
 }
 
 // number returns that of the next message; none while the session shall be silent.
@@ -168,6 +192,12 @@ func (s *session) take(b []byte) {
 	switch {
 	case err != nil:
 		s.broken = append(s.broken, fmt.Sprintf("not an answer: %q", b))
+		return
+	case m.Path == "/pushed":
+		s.pushed.take(m.Data.Numbered)
+		return
+	case m.ID == memberID:
+		s.member = m.Data.Error == "" // else it asks again: Redis may be away
 		return
 	case m.Data.Error != "" && s.messages.last == 0:
 		// The message was refused, and said so: it did not reach the instance, so the
@@ -270,6 +300,7 @@ type verdict struct {
 	refused                     string
 	closed                      bool
 	code                        int
+	unpushed                    []probe.Numbered
 }
 
 // explained reports whether one of the faults accounts for the end of the session.
@@ -294,6 +325,7 @@ func (s *session) verdict() verdict {
 		broken:     s.broken, refused: s.refused, code: s.code,
 		closed: s.closed && !(s.leaving && s.code == websocket.CloseNormalClosure),
 	}
+	s.pushed.judge(&v)
 	if !s.closed {
 		v.lost += s.sent - s.replies.last + max(0, s.sent+s.sent/3-s.messages.last)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/boreas-ws/boreas/internal/redistest"
 	"github.com/boreas-ws/boreas/test/cluster"
+	"github.com/boreas-ws/boreas/test/probe"
 )
 
 // backend is the Redis under a system.
@@ -38,12 +39,13 @@ type system struct {
 	flags    []string // of instances
 
 	mu        sync.Mutex
-	gateways  []*cluster.Gateway       // nil while down
-	instances []*cluster.Probe         // nil while down
-	read      map[*cluster.Process]int // lines of an instance that were read
-	closed    map[string]int           // the status with which an instance saw a socket end
-	wrong     []string                 // violations that instances reported, until they are asked for
-	peak      int64                    // bytes, of the process with the most resident memory so far
+	gateways  []*cluster.Gateway          // nil while down
+	instances []*cluster.Probe            // nil while down
+	read      map[*cluster.Process]int    // lines of an instance that were read
+	closed    map[string]int              // the status with which an instance saw a socket end
+	unreached map[probe.Numbered]struct{} // pushes of which their pusher knows that somebody may have missed them
+	wrong     []string                    // violations that instances reported, until they are asked for
+	peak      int64                       // bytes, of the process with the most resident memory so far
 	starts    int
 }
 
@@ -52,7 +54,8 @@ func startSystem(ctx context.Context, p cluster.Programs, b backend, gateways, i
 	s := &system{
 		programs: p, backend: b,
 		gateways: make([]*cluster.Gateway, gateways), instances: make([]*cluster.Probe, instances),
-		read: map[*cluster.Process]int{}, closed: map[string]int{},
+		read: map[*cluster.Process]int{}, closed: map[string]int{}, unreached: map[probe.Numbered]struct{}{},
+		flags: []string{"--push", pushPace.String()},
 	}
 	for i := range instances {
 		if err := s.startInstance(ctx, i); err != nil {
@@ -210,6 +213,8 @@ func (s *system) listen() {
 				s.wrong = append(s.wrong, e.Instance+": "+e.Reason)
 			case "close":
 				s.closed[e.Socket] = e.Status
+			case "unreached":
+				s.unreached[probe.Numbered{From: e.From, Number: e.Number}] = struct{}{}
 			}
 		}
 		s.read[p.Process] = len(lines)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/pkg/router"
 	"github.com/boreas-ws/boreas/pkg/router/middleware/json"
@@ -34,17 +35,20 @@ type Options struct {
 	Gateways       []string      `help:"The gateway names to announce to; none: all."`
 	OnInstanceLoss string        `help:"close or repin." enum:"close,repin" default:"close"`
 	DrainTimeout   time.Duration `help:"How long a drain may take." default:"10s"`
+	Push           time.Duration `help:"Push numbers to the group and the user 'crowd', one each at this pace; 0: never."`
 	BackplaneKey   string        `help:"Signs what nodes send to each other." env:"BOREAS_BACKPLANE_KEY"`
 }
 
 // Event is a line of output.
 type Event struct {
-	Event    string `json:"event"` // serving, open, close or violation
+	Event    string `json:"event"` // serving, open, close, violation or unreached
 	Socket   string `json:"socket,omitempty"`
 	Status   int    `json:"status,omitempty"`
 	Reason   string `json:"reason,omitempty"` // of a close, or what is wrong
 	Source   string `json:"source,omitempty"` // of a close: client or server
 	Instance string `json:"instance,omitempty"`
+	From     string `json:"from,omitempty"`   // of unreached: who pushed
+	Number   int    `json:"number,omitempty"` // of unreached: which push
 }
 
 // Run serves until ctx ends, and then drains.
@@ -64,6 +68,11 @@ func Run(ctx context.Context, o Options, out io.Writer, log *slog.Logger) error 
 		return err
 	}
 	p.print(Event{Event: "serving", Instance: o.NodeID})
+	if o.Push > 0 {
+		for kind, to := range map[string]router.Target{"group": router.ToGroup("crowd"), "user": router.ToUser("crowd")} {
+			go p.pusher(ctx, push.Of(bp), o.NodeID+" to the "+kind, to, o.Push)
+		}
+	}
 	<-ctx.Done()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.DrainTimeout+5*time.Second)
 	defer cancel()
@@ -101,6 +110,7 @@ func (p *probe) router(prefix string) *router.Router {
 	r.PublicBind(prefix+"/close", closeSocket)
 	r.PublicBind(prefix+"/item/:id", func(ctx *router.Context) { send(ctx, map[string]string{"id": ctx.Params().Get("id")}) })
 	r.PublicBind(prefix+"/count", count)
+	r.PublicBind(prefix+"/member", member)
 	r.PublicBind(prefix+"/seq", p.sequence)
 	r.Bind(prefix+"/secret", func(ctx *router.Context) { send(ctx, "secret") })
 	r.Bind(prefix+"/item/private", func(ctx *router.Context) { send(ctx, "secret") })
