@@ -26,7 +26,11 @@ func TestNamesExist(t *testing.T) {
 			known = append(known, i.Name+"_bucket", i.Name+"_sum", i.Name+"_count")
 		}
 	}
-	name := regexp.MustCompile(`\bboreas_(?:gateway|service|link|bus|backplane|registry|process)_[a-z_]+\b`)
+	var parts []string
+	for _, s := range subsystems {
+		parts = append(parts, s.name)
+	}
+	name := regexp.MustCompile(`\bboreas_(?:` + strings.Join(parts, "|") + `)_[a-z_]+\b`)
 	seen := 0
 	for _, dir := range []string{"docs", "deploy"} {
 		err := filepath.WalkDir(root+dir, func(path string, d fs.DirEntry, err error) error {
