@@ -18,7 +18,6 @@ import (
 
 	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
-	"github.com/boreas-ws/boreas/pkg/metrics"
 	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/quota"
 	"github.com/boreas-ws/boreas/pkg/redisbus"
@@ -177,7 +176,7 @@ func (c *gatewayCmd) Run(p *process) error {
 	}
 	defer who.close()
 	probes := &readiness{}
-	m := metrics.New()
+	m := c.instruments()
 	stopReports, err := c.report(p, m)
 	if err != nil {
 		return err

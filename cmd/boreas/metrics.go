@@ -12,7 +12,7 @@ import (
 
 // metricsFlags are the settings of what a gateway tells of itself.
 type metricsFlags struct {
-	Metrics bool `default:"true" negatable:"" help:"Serve GET /metrics for Prometheus on the internal listener."`
+	Metrics bool `default:"true" negatable:"" help:"Serve GET /metrics for Prometheus on the internal listener. Without it and --cloudwatch, nothing is counted."`
 
 	Cloudwatch           bool              `help:"Report to Amazon CloudWatch."`
 	CloudwatchMode       string            `enum:"api,emf" default:"api" help:"api calls PutMetricData; emf writes log lines in the embedded metric format to standard output."`
@@ -21,6 +21,14 @@ type metricsFlags struct {
 	CloudwatchRegion     string            `placeholder:"REGION" help:"Region of CloudWatch. Default: as for every program of AWS."`
 	CloudwatchEndpoint   string            `placeholder:"URL" help:"Endpoint of CloudWatch. Default: that of the region."`
 	CloudwatchDimensions map[string]string `placeholder:"NAME=VALUE;..." help:"Dimensions beside Cluster (the namespace of the backplane) and Gateway (the name)."`
+}
+
+// instruments are those of the process; nil if nobody looks at them.
+func (f *metricsFlags) instruments() *metrics.Metrics {
+	if !f.Metrics && !f.Cloudwatch {
+		return nil
+	}
+	return metrics.New()
 }
 
 // mounts is what the internal listener serves of m.

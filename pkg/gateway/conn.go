@@ -48,6 +48,8 @@ type conn struct {
 
 	// owned by the read loop
 	in         frameReader
+	sampler    sampler       // of requests that are timed
+	tally      tally         // of messages that no hook was told of yet
 	armed      bool          // the read deadline of a message is set
 	controlDue time.Duration // after opened: when the control frames that came would have been due
 

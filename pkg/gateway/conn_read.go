@@ -17,12 +17,39 @@ type tap conn
 
 func (t *tap) Read(p []byte) (int, error) {
 	c := (*conn)(t)
+	c.tell()
 	c.arm()
 	n, err := c.nc.Read(p)
 	if n > 0 {
 		c.alive()
 	}
 	return n, err
+}
+
+// tally counts messages that were sent on to a service.
+type tally struct {
+	service         string
+	messages, bytes int
+}
+
+// count notes that a message was sent on to a service. Hooks are told when the client
+// has to be waited for: what comes together costs no more than one message. Only the
+// read loop calls it.
+func (c *conn) count(service string, bytes int) {
+	if c.tally.service != service {
+		c.tell()
+		c.tally.service = service
+	}
+	c.tally.messages++
+	c.tally.bytes += bytes
+}
+
+// tell tells the hook of the messages that were counted.
+func (c *conn) tell() {
+	if t := c.tally; t.messages > 0 {
+		c.tally = tally{service: t.service}
+		c.g.hooks.MessagesIn(t.service, t.messages, t.bytes)
+	}
 }
 
 // arm sets the deadline of the message that is being read, when its next bytes
@@ -68,7 +95,9 @@ func (c *conn) readGuarded() (e ending) {
 			e = causeInternal.ending()
 		}
 	}()
-	return c.read()
+	e = c.read()
+	c.tell()
+	return e
 }
 
 // read takes messages from the client until nothing more can be read, and returns

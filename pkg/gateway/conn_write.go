@@ -34,8 +34,8 @@ const (
 // outbox collects WebSocket frames that leave in one write.
 type outbox struct {
 	b        []byte
-	messages int  // of services
-	timed    bool // one of them is the reply that is timed
+	messages int        // of services
+	timed    timedReply // one of them
 	shared   []sharedFrame
 }
 
@@ -44,7 +44,7 @@ var outboxes = sync.Pool{New: func() any { return &outbox{b: make([]byte, 0, 2<<
 func (o *outbox) free() {
 	if cap(o.b) <= keepOutbox {
 		clear(o.shared)
-		o.b, o.messages, o.timed, o.shared = o.b[:0], 0, false, o.shared[:0]
+		o.b, o.messages, o.timed, o.shared = o.b[:0], 0, timedReply{}, o.shared[:0]
 		outboxes.Put(o)
 	}
 }
@@ -154,8 +154,8 @@ func (c *conn) writeLoop() {
 		}
 		if messages, n := out.messages, len(out.b); c.flush(out.b) && messages > 0 {
 			c.g.hooks.MessagesOut(messages, n)
-			if out.timed {
-				c.timed()
+			if out.timed.observe != nil {
+				out.timed.written()
 			}
 		}
 		out.free()

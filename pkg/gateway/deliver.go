@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/registry"
@@ -95,7 +94,9 @@ func (p *pin) deliver(d wire.Data) {
 		c.queueFrame(final|byte(d.Type), d.Payload)
 		c.out.messages++
 		if c.timing.waitsFor(c.encoding, d.Payload) {
-			c.timing.answered, c.out.timed = time.Since(clock), true
+			if reply := c.timing.answered(); c.out.timed.observe == nil {
+				c.out.timed = reply
+			}
 		}
 		c.startWriter()
 	}

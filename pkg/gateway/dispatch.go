@@ -114,7 +114,7 @@ func (c *conn) send(to *target, id, msg []byte) *envelope.Failure {
 		err := p.stream.SendData(c.ctx, c.encoding.MessageType(), "", msg)
 		if c.sent(p, id, err) {
 			if err == nil {
-				c.g.hooks.MessageIn(to.service, len(msg))
+				c.count(to.service, len(msg))
 			}
 			return nil
 		}

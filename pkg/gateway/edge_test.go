@@ -327,7 +327,7 @@ func TestMisbehavingInstance(t *testing.T) {
 // TestPanicEndsOneConnection lets a hook panic in the read loop.
 func TestPanicEndsOneConnection(t *testing.T) {
 	w := newWorld(t)
-	gw := w.gateway(Config{Hooks: Hooks{MessageIn: func(service string, _ int) {
+	gw := w.gateway(Config{Hooks: Hooks{MessagesIn: func(service string, _, _ int) {
 		if service == "bad" {
 			panic("a defect")
 		}

@@ -29,9 +29,9 @@ type Hooks struct {
 	// Renewed is called after a client has tried to renew its identity, with the
 	// method of that and whether it could.
 	Renewed func(method string, ok bool)
-	// MessageIn is called for each message of a client that was sent on to a
-	// service, with its length in bytes.
-	MessageIn func(service string, bytes int)
+	// MessagesIn is called after messages of a client were sent on to a service: those
+	// that came together, with their bytes.
+	MessagesIn func(service string, messages, bytes int)
 	// MessagesOut is called after messages were written to a client together.
 	MessagesOut func(messages, bytes int)
 	// Requests is asked for the Observer of each route whenever the route table is
@@ -66,7 +66,9 @@ type Hooks struct {
 // Observer is called after a service's reply to a client's message was written, with
 // the times from the reading of the message to the arrival of the reply and to its
 // writing. Of each socket one message at a time is timed, of those with a path and
-// an id; a reply that takes more than a minute is not.
+// an id, and about 16 a second if it sends more (with a ping interval of 25 s or
+// longer; of a shorter one, 16 in a 25th). A reply that takes more than a minute is
+// not timed.
 type Observer func(answered, written time.Duration)
 
 // Refusal names why a handshake was not accepted. It is the metric label.
@@ -110,8 +112,8 @@ func (h Hooks) orNothing() Hooks {
 	if h.Renewed == nil {
 		h.Renewed = func(string, bool) {}
 	}
-	if h.MessageIn == nil {
-		h.MessageIn = func(string, int) {}
+	if h.MessagesIn == nil {
+		h.MessagesIn = func(string, int, int) {}
 	}
 	if h.MessagesOut == nil {
 		h.MessagesOut = func(int, int) {}

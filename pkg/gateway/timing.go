@@ -16,29 +16,61 @@ const (
 	// peekLimit is the largest reply that is looked through for its id, if it does
 	// not begin with it as those of package envelope do.
 	peekLimit = 4 << 10
+	// timedPerTick is about how many requests of a socket are timed per step of the
+	// wheel, a second by default. Clocks are slow to read, compared with the rest.
+	timedPerTick = 16
 )
 
-// timing is the one request of a socket whose reply is timed. To time one at a time
-// costs the same however many are under way, and a client that waits for each
-// reply has all of them timed.
-type timing struct {
-	// guarded by conn.mu
-	active   bool
-	answered time.Duration // when its reply came, since clock; 0: not yet
-	since    ticks         // when it began
-	begin    time.Duration // when its message was read, since clock
-	observe  Observer      // of its route
-	id       []byte
-	start    []byte // what a reply by package envelope begins with, see startOf
+// sampler picks the requests that are timed: all of a socket that sends few, and of
+// one that sends many every n-th. The zero value is ready. Only the read loop uses it.
+type sampler struct {
+	tick   ticks
+	seen   uint32 // requests in this tick
+	stride uint32 // one of so many is picked; 0: all
 }
 
-// time begins to time the reply to a message, unless another one is timed already.
+// pick reports whether to time the request that came now.
+func (s *sampler) pick(now ticks) bool {
+	switch now {
+	case s.tick:
+	case s.tick + 1:
+		s.tick, s.seen, s.stride = now, 0, s.seen/timedPerTick
+	default:
+		*s = sampler{tick: now}
+	}
+	s.seen++
+	return s.stride < 2 || s.seen%s.stride == 0
+}
+
+// timing is the one request of a socket whose reply is timed. To time one at a time
+// costs the same however many are under way.
+type timing struct {
+	// guarded by conn.mu
+	active  bool          // its reply has not come yet
+	since   ticks         // when it began
+	begin   time.Duration // when its message was read, since clock
+	observe Observer      // of its route
+	id      []byte
+	start   []byte // what a reply by package envelope begins with, see startOf
+}
+
+// timedReply is a reply that was timed until it came, and is about to be written.
+type timedReply struct {
+	observe         Observer // nil: there is none
+	begin, answered time.Duration
+}
+
+// time begins to time the reply to a message, if that is picked and no other one is
+// timed already.
 // Only the read loop calls it.
 func (c *conn) time(to *target, id []byte) {
 	if to.observe == nil || len(id) == 0 {
 		return
 	}
 	now := c.g.wheel.time()
+	if !c.sampler.pick(now) {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.timing
@@ -49,7 +81,7 @@ func (c *conn) time(to *target, id []byte) {
 	case t.active && now-t.since < c.g.timingTicks:
 		return
 	}
-	t.active, t.answered, t.since, t.observe = true, 0, now, to.observe
+	t.active, t.since, t.observe = true, now, to.observe
 	t.begin = time.Since(clock)
 	t.id = append(t.id[:0], id...)
 	t.start = c.encoding.AppendMessage(t.start[:0], envelope.Message{ID: string(id)})
@@ -77,14 +109,14 @@ func (c *conn) untime(id []byte) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t := c.timing; t.answered == 0 && bytes.Equal(t.id, id) {
+	if t := c.timing; bytes.Equal(t.id, id) {
 		t.active = false
 	}
 }
 
 // waitsFor reports whether payload is the reply that is timed. conn.mu is held.
 func (t *timing) waitsFor(e envelope.Encoding, payload []byte) bool {
-	if t == nil || !t.active || t.answered != 0 {
+	if t == nil || !t.active {
 		return false
 	}
 	head := payload
@@ -101,12 +133,13 @@ func (t *timing) waitsFor(e envelope.Encoding, payload []byte) bool {
 	return err == nil && bytes.Equal(h.ID, t.id)
 }
 
-// timed is told that the reply which is timed was written.
-func (c *conn) timed() {
-	c.mu.Lock()
-	t := c.timing
+// answered ends the timing: its reply has come. From then on the next request may be
+// timed, since the client may send it before the writer is back from writing this
+// reply. conn.mu is held.
+func (t *timing) answered() timedReply {
 	t.active = false
-	observe, answered, begin := t.observe, t.answered, t.begin
-	c.mu.Unlock()
-	observe(answered-begin, time.Since(clock)-begin)
+	return timedReply{t.observe, t.begin, time.Since(clock)}
 }
+
+// written is told that the reply was written.
+func (r timedReply) written() { r.observe(r.answered-r.begin, time.Since(clock)-r.begin) }

@@ -9,17 +9,17 @@ import (
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
-// timedReply is what an Observer was told.
-type timedReply struct {
+// observed is what an Observer was told.
+type observed struct {
 	service, pattern  string
 	answered, written time.Duration
 }
 
 func TestRepliesAreTimedByRoute(t *testing.T) {
 	w := newWorld(t)
-	timed := make(chan timedReply, 10)
+	timed := make(chan observed, 10)
 	gw := w.gateway(Config{Hooks: Hooks{Requests: func(service, pattern string) Observer {
-		return func(answered, written time.Duration) { timed <- timedReply{service, pattern, answered, written} }
+		return func(answered, written time.Duration) { timed <- observed{service, pattern, answered, written} }
 	}}})
 	i := w.instance(w.node(), registry.Service{Name: "users", Routes: routes("/users/:id", "/echo")})
 	gw.routed("/echo")
@@ -90,6 +90,36 @@ func TestTimedReplyIsRecognised(t *testing.T) {
 	var none *timing
 	if none.waitsFor(envelope.JSON, []byte(`{"id":"1"}`)) {
 		t.Error("a socket without a timing waits for a reply")
+	}
+}
+
+// TestSampler: a socket that sends little has all of its requests timed, one that
+// sends much about as many as the limit, spread over the second.
+func TestSampler(t *testing.T) {
+	var s sampler
+	for tick := ticks(1); tick < 20; tick++ {
+		for range timedPerTick {
+			if !s.pick(tick) {
+				t.Fatal("one of few requests is not timed")
+			}
+		}
+	}
+	const many = 1000
+	for tick := ticks(20); tick < 30; tick++ {
+		var picked []int
+		for i := range many {
+			if s.pick(tick) {
+				picked = append(picked, i)
+			}
+		}
+		if tick > 20 && (len(picked) < timedPerTick || len(picked) > 2*timedPerTick || picked[len(picked)-1] < many*9/10) {
+			t.Fatalf("of %d requests these are timed: %v", many, picked)
+		}
+	}
+	for range 2 {
+		if !s.pick(40) {
+			t.Error("after a pause a request is not timed")
+		}
 	}
 }
 

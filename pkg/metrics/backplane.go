@@ -16,6 +16,9 @@ import (
 // Backplane returns what fills the instruments of links, bus and registry; it goes
 // into backplane.Config.Hooks. Several backplanes in one process add up.
 func (m *Metrics) Backplane() backplane.Hooks {
+	if m == nil {
+		return backplane.Hooks{}
+	}
 	var own *backplane.Backplane
 	return backplane.Hooks{
 		Dropped: func(d backplane.Drop) { m.counter(backplaneDropped, string(d)).add(1) },

@@ -13,7 +13,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	observe := g.Requests("chat", "/echo")
 	b.ReportAllocs()
 	for b.Loop() {
-		g.MessageIn("chat", 128)
+		g.MessagesIn("chat", 1, 128)
 		s.MessageReceived(128)
 		s.MessageStarted(time.Microsecond)
 		s.MessageSent(128, 0)

@@ -24,7 +24,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 	use := func(i int) {
 		h.SocketOpened()
-		h.MessageIn("chat", i)
+		h.MessagesIn("chat", 1, i)
 		h.MessagesOut(1, i)
 		h.Requests("chat", "/users/:id")(time.Millisecond, 2*time.Millisecond)
 		h.SocketClosed(wire.CloseCode(4000+i%1000), "service", time.Second)

@@ -23,6 +23,9 @@ var unexpected = []string{"client_gone", "peer_timeout", "message_timeout", "slo
 // Gateway returns what fills the instruments of gateways with a name; it goes into
 // gateway.Config.Hooks.
 func (m *Metrics) Gateway(name string) gateway.Hooks {
+	if m == nil {
+		return gateway.Hooks{}
+	}
 	sockets := m.gauge(gatewaySockets, name)
 	opened := m.counter(gatewayOpened, name)
 	duration := m.histogram(gatewaySocketDuration, name)
@@ -53,9 +56,9 @@ func (m *Metrics) Gateway(name string) gateway.Hooks {
 			duration.time(open)
 		},
 		Refused: func(r gateway.Refusal) { m.counter(gatewayRefused, name, string(r)).add(1) },
-		MessageIn: func(service string, bytes int) {
+		MessagesIn: func(service string, messages, bytes int) {
 			s := services.with(service)
-			s.received.add(1)
+			s.received.add(messages)
 			s.receivedBytes.add(bytes)
 		},
 		MessagesOut: func(messages, bytes int) { sent.add(messages); sentBytes.add(bytes) },

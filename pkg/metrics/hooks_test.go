@@ -65,3 +65,19 @@ func TestPushAndQuota(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyCounts: a process without instruments has no hooks, which cost nothing.
+func TestNobodyCounts(t *testing.T) {
+	var none *Metrics
+	for name, hooks := range map[string]any{
+		"gateway": none.Gateway("g"), "service": none.Service("s"), "router": none.Router("s"),
+		"backplane": none.Backplane(), "push": none.Push(), "quota": none.Quota(),
+	} {
+		if !reflect.ValueOf(hooks).IsZero() {
+			t.Errorf("%s has hooks: %+v", name, hooks)
+		}
+	}
+	if none.API() != nil {
+		t.Error("the push API has a hook")
+	}
+}

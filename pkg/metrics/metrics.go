@@ -11,7 +11,8 @@ import (
 )
 
 // Metrics are the instruments of one process. Its methods may be called from any
-// goroutine.
+// goroutine. Those that return hooks return none for a nil *Metrics: a process
+// without instruments.
 type Metrics struct {
 	// immutable; the vecs grow
 	counters   map[*Instrument]*vec[counter]

@@ -10,6 +10,9 @@ import (
 
 // Push returns what fills the instruments of pushes; it goes into [push.Hub.Observe].
 func (m *Metrics) Push() push.Hooks {
+	if m == nil {
+		return push.Hooks{}
+	}
 	lookup, failed, shown := m.histogram(pushLookup), m.counter(pushLookups), m.histogram(pushShown)
 	joined, left := m.counter(pushJoins), m.counter(pushLeaves)
 	type ofTarget struct {
@@ -51,6 +54,9 @@ func (m *Metrics) Push() push.Hooks {
 // API returns what fills the instrument of the push API; it goes into
 // pushapi.Config.Called.
 func (m *Metrics) API() func(method, caller, code string, took time.Duration) {
+	if m == nil {
+		return nil
+	}
 	return func(method, caller, code string, took time.Duration) {
 		if code == "unauthenticated" {
 			method = "" // anybody's word
@@ -62,6 +68,9 @@ func (m *Metrics) API() func(method, caller, code string, took time.Duration) {
 // Quota returns what fills the instruments of limits over all gateways; it goes into
 // quota.Config.Hooks.
 func (m *Metrics) Quota() quota.Hooks {
+	if m == nil {
+		return quota.Hooks{}
+	}
 	call, failed, untracked := m.histogram(quotaCall), m.counter(quotaFailed), m.counter(quotaUntracked)
 	return quota.Hooks{
 		Call: func(_ int, took time.Duration, err error) {

@@ -11,6 +11,9 @@ import (
 // Service returns what fills the instruments of a service's instance; it goes into
 // service.Config.Hooks.
 func (m *Metrics) Service(name string) service.Hooks {
+	if m == nil {
+		return service.Hooks{}
+	}
 	sockets := m.gauge(serviceSockets, name)
 	opened := m.counter(serviceOpened, name)
 	received, receivedBytes := m.counter(serviceReceived, name), m.counter(serviceReceivedBytes, name)
@@ -42,6 +45,9 @@ func (m *Metrics) Service(name string) service.Hooks {
 // it is for routers that serve WebSockets without a gateway, in
 // router.Config.Hooks.
 func (m *Metrics) Router(name string) router.Hooks {
+	if m == nil {
+		return router.Hooks{}
+	}
 	panics, timeouts, limits := m.counter(servicePanics, name), m.counter(serviceTurnTimeouts, name), m.counter(serviceHandlerLimit, name)
 	return router.Hooks{
 		Panicked:     func() { panics.add(1) },

@@ -156,14 +156,37 @@ func TestAllowanceBlamesAnOverrun(t *testing.T) {
 	}
 }
 
+// TestFewOfManyMessagesAreTimed: all of a slow socket, some of a fast one.
+func TestFewOfManyMessagesAreTimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for gap, want := range map[time.Duration][2]int{
+			timedEvery: {160, 160}, timedEvery / 100: {150, 500},
+		} {
+			var a arrivals
+			timed := 0
+			for range 160 * int(timedEvery/gap) {
+				time.Sleep(gap)
+				a.push()
+				if _, ok := a.pop(); ok {
+					timed++
+				}
+			}
+			if timed < want[0] || timed > want[1] {
+				t.Errorf("a message every %v: %d were timed in 10 s; want %v", gap, timed, want)
+			}
+		}
+	})
+}
+
 func TestOneMessageAtATimeIsTimed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var a arrivals
 		var model []bool // of the queued messages: whether it is timed
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(*rapid.T) {
+				timed := a.skip == 0 && !slices.Contains(model, true)
 				a.push()
-				model = append(model, !slices.Contains(model, true))
+				model = append(model, timed)
 			},
 			"pop": func(t *rapid.T) {
 				if len(model) == 0 {

@@ -22,7 +22,7 @@ type Hooks struct {
 
 	// MessageStarted tells that the handling of a message started, and how long
 	// the message was queued in this instance before. Of each socket one message at
-	// a time is timed.
+	// a time is timed, and about 16 a second if it has more.
 	MessageStarted func(queued time.Duration)
 
 	// MessageSent tells that a message of so many bytes was sent to a client, and

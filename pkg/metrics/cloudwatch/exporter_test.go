@@ -46,7 +46,7 @@ func TestCloudWatchAndPrometheusAgree(t *testing.T) {
 	}
 	for i := range 10_000 {
 		h := gateways[i%2].Gateway("public")
-		h.MessageIn("chat", 100)
+		h.MessagesIn("chat", 1, 100)
 		h.MessagesOut(1, 120)
 		took := time.Duration(i+1) * 37 * time.Microsecond
 		h.Requests("chat", "/echo")(took*9/10, took)
@@ -83,6 +83,22 @@ func TestCloudWatchAndPrometheusAgree(t *testing.T) {
 		if got := fmt.Sprint(d["Dimensions"]); !strings.Contains(got, "Value:public") && !strings.Contains(got, "Value:boreas") {
 			t.Errorf("%v has dimensions %s", d["MetricName"], got)
 		}
+	}
+}
+
+// TestClockSkew: a server whose clock is ahead refuses a call, which is made again, signed
+// for the time that it is there.
+func TestClockSkew(t *testing.T) {
+	a := newService(t)
+	m := metrics.New()
+	e := a.exporter(m, Config{})
+	const ahead = 20 * time.Minute
+	a.Refuse(cloudwatchtest.Error(403, "RequestTimeTooSkewed", "Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat)))
+	m.Gateway("public").MessagesOut(5, 1)
+	e.tell(t.Context())
+	calls := a.Calls("PutMetricData")
+	if len(calls) != 1 || a.Asked() != 2 || time.Until(calls[0].Signed) < ahead*3/4 {
+		t.Errorf("asked %d times, then called: %v", a.Asked(), calls)
 	}
 }
 
@@ -191,7 +207,7 @@ func TestEMF(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := m.Gateway("public")
-	h.MessageIn("chat", 1)
+	h.MessagesIn("chat", 1, 1)
 	h.Requests("chat", "/p")(time.Millisecond, 2*time.Millisecond)
 	e.tell(t.Context())
 	found := false

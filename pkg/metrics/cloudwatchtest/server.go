@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/smithy-go/encoding/cbor"
 )
@@ -20,11 +21,15 @@ type Call struct {
 	Input     map[string]any
 	Size      int // of the input, in bytes
 	Zipped    bool
+	Signed    time.Time // by the clock that the signature is made with
 }
 
 // Server is what the SDK is pointed at.
 type Server struct {
 	*httptest.Server
+	// Env is the environment with which the SDK has credentials, as NAME=value, for
+	// other processes.
+	Env []string
 
 	tb testing.TB
 
@@ -41,10 +46,14 @@ func New(t *testing.T) *Server {
 	s := &Server{tb: t}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
-	t.Setenv("AWS_ACCESS_KEY_ID", "id")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
+	s.Env = []string{
+		"AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=secret",
+		"AWS_CONFIG_FILE=" + t.TempDir() + "/none", "AWS_SHARED_CREDENTIALS_FILE=" + t.TempDir() + "/none",
+	}
+	for _, e := range s.Env {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
 	return s
 }
 
@@ -124,12 +133,7 @@ func (s *Server) Sum(metric string) (sum, count float64) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked++
-	if len(s.refusal) > 0 {
-		f := s.refusal[0]
-		s.refusal = s.refusal[1:]
+	if f := s.refuses(); f != nil {
 		f(w, r)
 		return
 	}
@@ -139,15 +143,34 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	s.mu.Lock()
 	s.calls = append(s.calls, call)
+	s.mu.Unlock()
 	head(w)
 	_, _ = w.Write(cbor.Encode(cbor.Map{}))
+}
+
+// refuses counts a request, and returns what answers it in place of ServeHTTP.
+func (s *Server) refuses() http.HandlerFunc {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	if len(s.refusal) == 0 {
+		return nil
+	}
+	f := s.refusal[0]
+	s.refusal = s.refusal[1:]
+	return f
 }
 
 func decode(r *http.Request) (Call, error) {
 	c := Call{Operation: path.Base(r.URL.Path), Zipped: r.Header.Get("Content-Encoding") == "gzip"}
 	if !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ") {
 		return c, fmt.Errorf("not signed: %q", r.Header.Get("Authorization"))
+	}
+	var err error
+	if c.Signed, err = time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date")); err != nil {
+		return c, err
 	}
 	body := io.Reader(r.Body)
 	if c.Zipped {
