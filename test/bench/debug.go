@@ -22,12 +22,12 @@ func debugMux() *http.ServeMux {
 
 // collectGarbage has the process run its garbage collector.
 func (p process) collectGarbage(ctx context.Context) error {
-	return p.get(ctx, "heap?gc=1", io.Discard)
+	return p.fetch(ctx, "/debug/pprof/heap?gc=1", io.Discard)
 }
 
-// get copies a page of /debug/pprof to w.
-func (p process) get(ctx context.Context, page string, w io.Writer) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.debug+"/debug/pprof/"+page, http.NoBody)
+// fetch copies what the process serves at path to w.
+func (p process) fetch(ctx context.Context, path string, w io.Writer) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.debug+path, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (p process) get(ctx context.Context, page string, w io.Writer) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s of /debug/pprof: %s", p.name, page, resp.Status)
+		return fmt.Errorf("%s: %s: %s", p.name, path, resp.Status)
 	}
 	_, err = io.Copy(w, resp.Body)
 	return err
@@ -56,7 +56,7 @@ func profile(ctx context.Context, dir string, t *target, s shape, d time.Duratio
 		go func() {
 			f, err := os.Create(filepath.Join(dir, name))
 			if err == nil {
-				err = p.get(ctx, fmt.Sprintf("profile?seconds=%d", max(1, int(d.Seconds()))), f)
+				err = p.fetch(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(d.Seconds()))), f)
 				_ = f.Close()
 			}
 			failed <- err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"time"
 )
 
@@ -24,47 +26,64 @@ type Footprint struct {
 
 // idle measures n sockets that do nothing: of the bare server, and of a gateway
 // before and after each of them has had one message answered. Memory is read every
-// interval until it has settled.
-func idle(ctx context.Context, s *stack, n int, interval time.Duration) ([]Footprint, error) {
+// interval until it has settled. scrape is how long GET /metrics took at the end.
+func idle(ctx context.Context, s *stack, n int, interval time.Duration) (_ []Footprint, scrape time.Duration, err error) {
 	var all []Footprint
 	bare, err := s.bare(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	h := newHold(bare, n, interval)
 	defer h.close()
 	if err := h.open(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	f, err := h.footprints(ctx, bare.name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	all = append(all, f...)
 	h.close()
 	s.stop()
 
-	boreas, err := s.boreas(ctx)
+	boreas, err := s.boreas(ctx, metered)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	h = newHold(boreas, n, interval)
 	defer h.close()
 	if err := h.open(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if f, err = h.footprints(ctx, "boreas, not pinned"); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	all = append(all, f[0]) // the service knows nothing of them
 	if err := h.pin(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if f, err = h.footprints(ctx, "boreas, pinned"); err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	if scrape, err = boreas.scrape(ctx); err != nil {
+		return nil, 0, err
 	}
 	s.stop()
-	return append(all, f...), nil
+	return append(all, f...), scrape, nil
+}
+
+// scrape returns the median time of reading the gateway's instruments.
+func (t *target) scrape(ctx context.Context) (time.Duration, error) {
+	var took [9]time.Duration
+	for i := range took {
+		start := time.Now()
+		if err := t.procs[0].fetch(ctx, "/metrics", io.Discard); err != nil {
+			return 0, err
+		}
+		took[i] = time.Since(start)
+	}
+	slices.Sort(took[:])
+	return took[len(took)/2], nil
 }
 
 // hold is a number of sockets that are held open.

@@ -15,6 +15,7 @@ import (
 type options struct {
 	duration, warmup time.Duration // of one measurement
 	rounds           int           // of each shape; the table has the medians
+	pairs            int           // of measurements with and without metrics; 0 leaves them out
 	sockets          int           // idle ones; 0 leaves them out
 	settle           time.Duration // between two readings of their memory
 	micro            time.Duration // for each Go benchmark; 0 leaves them out
@@ -25,6 +26,7 @@ type options struct {
 const (
 	nameBare     = "bare gorilla echo"
 	nameBoreas   = "boreas"
+	namePlain    = "boreas, no metrics"
 	namePingPong = "raw ping-pong"
 )
 
@@ -46,7 +48,8 @@ func bench() error {
 	asJSON := flag.Bool("json", false, "print JSON in place of tables")
 	flag.DurationVar(&o.duration, "duration", 4*time.Second, "`time` of one measurement")
 	flag.DurationVar(&o.warmup, "warmup", time.Second, "`time` before it that does not count")
-	flag.IntVar(&o.rounds, "rounds", 3, "measurements of each kind; the median counts")
+	flag.IntVar(&o.rounds, "rounds", 3, "measurements of each kind, the median counts; 0 for none")
+	flag.IntVar(&o.pairs, "pairs", 5, "measurements with and without metrics; 0 for none")
 	flag.IntVar(&o.sockets, "sockets", 10_000, "idle sockets; 0 for none")
 	flag.DurationVar(&o.micro, "micro", 200*time.Millisecond, "`time` for each Go benchmark; 0 for none")
 	flag.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of gateway and service under load")
@@ -74,13 +77,21 @@ func run(ctx context.Context, o options) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	r := &Report{Machine: thisMachine()}
-	if r.Loads, err = loads(ctx, s, o); err != nil {
-		return nil, err
+	if o.rounds > 0 {
+		if r.Loads, err = loads(ctx, s, o); err != nil {
+			return nil, err
+		}
 	}
 	s.stop()
+	if o.pairs > 0 {
+		if r.Overheads, err = overheads(ctx, s, o); err != nil {
+			return nil, err
+		}
+		s.stop()
+	}
 	if o.sockets > 0 {
 		progressf("%d idle sockets", o.sockets)
-		if r.Idle, err = idle(ctx, s, o.sockets, o.settle); err != nil {
+		if r.Idle, r.Scrape, err = idle(ctx, s, o.sockets, o.settle); err != nil {
 			return nil, err
 		}
 	}
@@ -101,7 +112,7 @@ func loads(ctx context.Context, s *stack, o options) ([]Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	boreas, err := s.boreas(ctx)
+	boreas, err := s.boreas(ctx, metered)
 	if err != nil {
 		return nil, err
 	}

@@ -14,11 +14,13 @@ import (
 
 // Report is everything that one run measured.
 type Report struct {
-	Machine Machine     `json:"machine"`
-	Loads   []Load      `json:"loads"`
-	Idle    []Footprint `json:"idle"`
-	Goals   []Goal      `json:"goals"`
-	Micros  []Micro     `json:"benchmarks,omitempty"`
+	Machine   Machine       `json:"machine"`
+	Loads     []Load        `json:"loads"`
+	Idle      []Footprint   `json:"idle"`
+	Scrape    time.Duration `json:"scrape_ns"` // GET /metrics of a gateway with the idle sockets
+	Overheads []Overhead    `json:"metrics"`
+	Goals     []Goal        `json:"goals"`
+	Micros    []Micro       `json:"benchmarks,omitempty"`
 }
 
 // Machine is where it ran.
@@ -112,10 +114,14 @@ func (r *Report) judge() {
 	if ok1 && ok2 {
 		goal("p50, 1 x 1: times that of the raw ping-pong", ours.P50/raw.P50, 1.5)
 	}
+	for _, m := range r.Overheads {
+		goal(fmt.Sprintf("server CPU per round trip, %v: times that without metrics", shape{m.Connections, m.Window}), m.Ratio, 1.03)
+	}
 	if len(r.Idle) >= 3 {
 		bare, loose, pinned := r.Idle[0], r.Idle[1], r.Idle[2]
 		goal("KiB of a gateway per idle socket, not pinned: at most the bare echo's", loose.Bytes/1024, bare.Bytes/1024)
 		goal("KiB of a gateway per idle socket, pinned: beyond not pinned", (pinned.Bytes-loose.Bytes)/1024, 3)
+		goal("ms to scrape a gateway with the idle sockets", r.Scrape.Seconds()*1000, 50)
 	}
 }
 
@@ -141,6 +147,16 @@ func (r *Report) writeText(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if len(r.Overheads) > 0 {
+		fmt.Fprintln(out)
+		fmt.Fprintln(w, "connections x window\tCPU µs with metrics\twithout\tmedian of the ratios\tleast\tmost\tpairs\t")
+		for _, m := range r.Overheads {
+			fmt.Fprintf(w, "%v\t%.2f\t%.2f\t%.3f\t%.3f\t%.3f\t%d\t\n", shape{m.Connections, m.Window}, m.With, m.Without, m.Ratio, m.Least, m.Most, m.Pairs)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
 	if len(r.Idle) > 0 {
 		fmt.Fprintf(out, "\n%d idle sockets\n", r.Idle[0].Sockets)
 		fmt.Fprintln(w, "\tprocess\tKiB per socket\tafter a garbage collection\t")
@@ -150,6 +166,7 @@ func (r *Report) writeText(out io.Writer) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
+		fmt.Fprintf(out, "\na scrape of the gateway with them: %.1f ms\n", r.Scrape.Seconds()*1000)
 	}
 	if len(r.Micros) > 0 {
 		fmt.Fprintln(out)

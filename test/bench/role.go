@@ -13,6 +13,7 @@ import (
 
 	"github.com/boreas-ws/boreas/examples/chat/chat"
 	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/metrics"
 	"github.com/boreas-ws/boreas/pkg/service"
 	"github.com/boreas-ws/boreas/test/cluster"
 )
@@ -22,7 +23,7 @@ import (
 const (
 	roleBare = "bare-echo"
 	rolePong = "pong" // the second argument is the URL of Redis
-	roleChat = "chat" // the same
+	roleChat = "chat" // the same, and then the namespace and whether there are instruments
 )
 
 // playRole plays the role that args name, if they do.
@@ -32,8 +33,8 @@ func playRole(args []string) (played bool, err error) {
 		return true, serveBare()
 	case len(args) == 2 && args[0] == rolePong:
 		return true, servePong(args[1])
-	case len(args) == 2 && args[0] == roleChat:
-		return true, serveChat(args[1])
+	case len(args) == 4 && args[0] == roleChat:
+		return true, serveChat(args[1], args[2], instruments(args[3]))
 	}
 	return false, nil
 }
@@ -89,13 +90,17 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 // serveChat runs an instance of the demo service, like examples/chat, and serves
 // its profiles besides.
-func serveChat(url string) error {
+func serveChat(url, namespace string, i instruments) error {
 	ctx := context.Background()
-	bp, err := backplane.Open(ctx, url, backplane.Config{})
+	var m *metrics.Metrics
+	if i == metered {
+		m = metrics.New()
+	}
+	bp, err := backplane.Open(ctx, url, backplane.Config{Namespace: namespace, Hooks: m.Backplane()})
 	if err != nil {
 		return err
 	}
-	if err := service.New("chat", bp, chat.Router(), service.Config{}).Start(ctx); err != nil {
+	if err := service.New("chat", bp, chat.Router(), service.Config{Hooks: m.Service("chat")}).Start(ctx); err != nil {
 		return err
 	}
 	var lc net.ListenConfig

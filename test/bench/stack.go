@@ -22,6 +22,7 @@ type stack struct {
 	dir      string // of the programs
 	redis    *redistest.Server
 	running  []*cluster.Process
+	systems  int // that were started; each has a namespace of its own
 }
 
 // newStack compiles the programs and starts a Redis.
@@ -82,26 +83,38 @@ func (s *stack) pong(ctx context.Context) ([]process, error) {
 	return []process{{"pong", p.PID(), ""}, {"redis", s.redis.PID(), ""}}, nil
 }
 
+// instruments says whether a gateway and a service count what happens.
+type instruments string
+
+const (
+	metered instruments = "metered"
+	plain   instruments = "plain"
+)
+
 // boreas starts a gateway and an instance of the chat service, and returns when a
 // message finds its way through both.
-func (s *stack) boreas(ctx context.Context) (*target, error) {
+func (s *stack) boreas(ctx context.Context, i instruments) (*target, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	// An instance of before, which was killed, would get sockets until its lease ends.
-	if err := s.redis.Client().FlushAll(ctx).Err(); err != nil {
-		return nil, err
-	}
-	chat, debug, err := startRole(ctx, roleChat, s.redis.TCPURL())
+	s.systems++
+	namespace := fmt.Sprintf("bench%d", s.systems)
+	chat, debug, err := startRole(ctx, roleChat, s.redis.TCPURL(), namespace, string(i))
 	if err != nil {
 		return nil, err
 	}
 	s.started(chat)
-	gw, err := s.programs.StartGateway(ctx, "gw", s.redis.TCPURL())
+	flags := []string{"--namespace", namespace}
+	name := nameBoreas
+	if i == plain {
+		flags = append(flags, "--no-metrics")
+		name = namePlain
+	}
+	gw, err := s.programs.StartGateway(ctx, "gw", s.redis.TCPURL(), flags...)
 	if err != nil {
 		return nil, err
 	}
 	s.started(gw.Process)
-	t := &target{name: nameBoreas, addr: gw.Addr, path: "/ws", procs: []process{
+	t := &target{name: name, addr: gw.Addr, path: "/ws", procs: []process{
 		{"gateway", gw.PID(), gw.Internal},
 		{"service", chat.PID(), debug},
 		{"redis", s.redis.PID(), ""},
