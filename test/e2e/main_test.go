@@ -24,6 +24,7 @@ type system struct {
 	redis    *redistest.Server
 	gateways []*cluster.Gateway
 	probes   []*cluster.Probe
+	env      []string // of gateways, as NAME=value
 }
 
 // startSystem runs a system until the test ends. Flags of all instances follow.
@@ -41,6 +42,8 @@ func startSystem(t *testing.T, gateways, instances int, flags ...string) *system
 
 func (s *system) addGateway(t *testing.T, name string, flags ...string) *cluster.Gateway {
 	t.Helper()
+	programs := programs
+	programs.Env = append(s.env, programs.Env...)
 	g, err := programs.StartGateway(t.Context(), name, s.redis.URL(), flags...)
 	if err != nil {
 		t.Fatal(err)
