@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command lines in testdata/script. Each script finds a
-// redis-server of its own run at $REDIS, and free ports in $PORT1 to $PORT3.
+// redis-server of its own run at $REDIS, and free ports in $PORT1 to $PORT5.
 func TestScripts(t *testing.T) {
 	redis := redistest.Start(t, redistest.Config{TCP: true, Password: "s3cret"})
 	testscript.Run(t, testscript.Params{
@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("REDIS", redis.TCPURL())
 			env.Setenv("REDIS_UNIX", redis.URL())
-			for i := 1; i <= 3; i++ {
+			for i := 1; i <= 5; i++ {
 				port, err := redistest.FreePort()
 				if err != nil {
 					return err

@@ -101,6 +101,25 @@ func TestClosedLoopKeepsToTheWindow(t *testing.T) {
 	}
 }
 
+// TestSizeAndRamp: messages are as large as was asked for, and connections are opened
+// at the rate that was.
+func TestSizeAndRamp(t *testing.T) {
+	cfg := short(serve(t, func(r request) []string {
+		if len(r.Data.Pad) != 1000 {
+			return nil
+		}
+		return []string{ok(r)}
+	}))
+	cfg.Size, cfg.Connections, cfg.Ramp, cfg.Duration, cfg.LostAfter = 1000, 11, 20, 50*time.Millisecond, 20*time.Second
+	start := time.Now()
+	if r := run(t, cfg); !r.OK() || r.Sent == 0 {
+		t.Errorf("%+v", r)
+	}
+	if took := time.Since(start); took < 500*time.Millisecond { // the last of 11 at 20 a second
+		t.Errorf("it was over after %v", took)
+	}
+}
+
 // TestOracles has a server do what a gateway must not, and looks whether it is
 // noticed.
 func TestOracles(t *testing.T) {
