@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/boreas-ws/boreas/pkg/metrics"
+	"github.com/boreas-ws/boreas/pkg/metrics/cloudwatch"
 	"github.com/boreas-ws/boreas/pkg/metrics/dashboard"
 )
 
@@ -51,6 +52,38 @@ func TestNamesExist(t *testing.T) {
 		}
 	}
 	if seen < 100 {
+		t.Errorf("only %d names were found", seen)
+	}
+}
+
+// TestCloudWatchNamesExist looks for names of metrics in CloudWatch in documents: words
+// in backquotes that end like one of ours.
+func TestCloudWatchNamesExist(t *testing.T) {
+	lastWord := regexp.MustCompile(`[A-Z][a-z]+$`)
+	var known, endings []string
+	for _, m := range cloudwatch.Metrics {
+		known = append(known, m.Name)
+		endings = append(endings, lastWord.FindString(m.Name))
+	}
+	name := regexp.MustCompile("`[A-Z][a-z]+[A-Za-z]*(?:" + strings.Join(endings, "|") + ")`")
+	documents, err := filepath.Glob(root + "docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, path := range append(documents, root+"README.md") {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range name.FindAllString(string(b), -1) {
+			seen++
+			if !slices.Contains(known, strings.Trim(n, "`")) {
+				t.Errorf("%s names %s, which gateways do not report", strings.TrimPrefix(path, root), n)
+			}
+		}
+	}
+	if seen <= len(known) {
 		t.Errorf("only %d names were found", seen)
 	}
 }
