@@ -61,7 +61,7 @@ func TestServerRefusesLongHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newHTTPServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	s := newHTTPServer(http.NotFoundHandler(), httpLimits{}, slog.New(slog.DiscardHandler))
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	defer func() {

@@ -21,7 +21,7 @@ func TestBodyThatNeverComes(t *testing.T) {
 			t.Error("a body came")
 		}
 	})
-	s := newHTTPServer(mux, slog.New(slog.DiscardHandler))
+	s := newHTTPServer(mux, httpLimits{}, slog.New(slog.DiscardHandler))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -147,7 +147,7 @@ func (c *devCmd) runGateways(failed context.Context, p *process, m *metrics.Metr
 	mux.Handle("/", chat.DevPage())
 	mux.Handle("/dev/", devKiller(gateways))
 	mux.Handle("GET /metrics", m.Handler())
-	front := newHTTPServer(mux, p.logger)
+	front := newHTTPServer(mux, httpLimits{}, p.logger)
 	group.Go(func() error {
 		if err := front.Serve(public); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -168,7 +168,7 @@ func newDevEdge(ctx context.Context, p *process, m *metrics.Metrics, redis strin
 	if err != nil {
 		return nil, errors.Join(err, closeBackplane(bp))
 	}
-	return &edge{gateway: gw, backplane: bp, server: newHTTPServer(gw, p.logger), stopTimeout: devStopTimeout}, nil
+	return &edge{gateway: gw, backplane: bp, server: newHTTPServer(gw, httpLimits{}, p.logger), stopTimeout: devStopTimeout}, nil
 }
 
 // awaitRoutes waits until every gateway knows the chat service.

@@ -48,6 +48,8 @@ type gatewayFlags struct {
 
 	MaxSockets          int           `default:"${max_sockets}" help:"Clients that may be connected; negative for no limit."`
 	MaxHandshakes       int           `default:"${max_handshakes}" help:"Handshakes that may be under way; negative for no limit."`
+	HandshakeTimeout    time.Duration `default:"${handshake_timeout}" help:"Time for a TLS handshake, for the headers of a request, and for its body."`
+	MaxHeaderBytes      int           `default:"${max_header_bytes}" help:"Bytes of a request's headers, its URL included."`
 	AcceptRate          quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Handshakes per second, and at once; 0 for no limit."`
 	MessageRate         quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Messages per second of one socket, and at once; 0 for no limit."`
 	ByteRate            quota.Rate    `default:"0" placeholder:"RATE:BURST" help:"Bytes of messages per second of one socket, and at once; 0 for no limit."`
@@ -82,6 +84,8 @@ var gatewayDefaults = kong.Vars{
 	"forward_headers":       strings.Join(gateway.DefaultForwardHeaders(), ","),
 	"max_sockets":           strconv.Itoa(gateway.DefaultMaxSockets),
 	"max_handshakes":        strconv.Itoa(gateway.DefaultMaxHandshakes),
+	"handshake_timeout":     gateway.DefaultHandshakeTimeout.String(),
+	"max_header_bytes":      strconv.Itoa(defaultMaxHeaderBytes),
 	"report_rate":           gateway.DefaultReportRate().String(),
 	"rate_grace":            gateway.DefaultRateGrace.String(),
 	"max_message_bytes":     strconv.Itoa(gateway.DefaultMaxMessageBytes),
@@ -107,6 +111,7 @@ func (f *gatewayFlags) config(logger *slog.Logger) gateway.Config {
 		ForwardHeaders:      f.ForwardHeaders,
 		MaxSockets:          f.MaxSockets,
 		MaxHandshakes:       f.MaxHandshakes,
+		HandshakeTimeout:    f.HandshakeTimeout,
 		AcceptRate:          f.AcceptRate,
 		MessageRate:         f.MessageRate,
 		ByteRate:            f.ByteRate,
@@ -187,7 +192,7 @@ func (c *gatewayCmd) Run(p *process) error {
 		return usageError{err}
 	}
 	mounts := slices.Concat(c.mounts(m), who.mounts(c.InternalKey, p.logger), api.mounts())
-	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, mounts...), p.logger)
+	internal := newHTTPServer(internalHandler(probes.ready, c.InternalKey, mounts...), httpLimits{}, p.logger)
 	internal.Protocols = apiProtocols()
 	go serveInternal(internal, private, p.logger)
 	defer internal.Close()
@@ -229,7 +234,8 @@ func (c *gatewayCmd) Run(p *process) error {
 		"listen", public.Addr().String(), "path", c.Path, "internal", private.Addr().String())
 	mux := http.NewServeMux()
 	mux.Handle(c.Path, gw)
-	e := &edge{gateway: gw, backplane: bp, server: newHTTPServer(mux, p.logger), stopTimeout: c.StopTimeout}
+	limits := httpLimits{timeout: c.HandshakeTimeout, headerBytes: c.MaxHeaderBytes}
+	e := &edge{gateway: gw, backplane: bp, server: newHTTPServer(mux, limits, p.logger), stopTimeout: c.StopTimeout}
 	if certificate != nil {
 		go certificate.watch(p.ctx)
 	}

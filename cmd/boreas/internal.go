@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"net/http/pprof"
 	"strings"
 	"time"
+
+	"github.com/boreas-ws/boreas/pkg/gateway"
 )
 
 // mount is something more that the internal listener serves: a pattern of
@@ -99,28 +102,33 @@ func serveInternal(s *http.Server, l net.Listener, logger *slog.Logger) {
 	}
 }
 
+// httpLimits bound requests before they are served. A zero field means its default.
+type httpLimits struct {
+	timeout     time.Duration // for a TLS handshake, for headers, and for a body
+	headerBytes int
+}
+
+const defaultMaxHeaderBytes = 16 << 10
+
 // newHTTPServer bounds what a client can hold before its request is read. There
 // is no write timeout: WebSockets and CPU profiles are long answers.
-func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
+func newHTTPServer(h http.Handler, limits httpLimits, logger *slog.Logger) *http.Server {
+	timeout := cmp.Or(limits.timeout, gateway.DefaultHandshakeTimeout)
 	return &http.Server{
-		Handler:           awaitBody(h),
-		ReadHeaderTimeout: 5 * time.Second,
+		Handler:           awaitBody(h, timeout),
+		ReadHeaderTimeout: timeout,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    cmp.Or(limits.headerBytes, defaultMaxHeaderBytes),
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }
 
-// bodyTimeout is how long the body of a request may take. The few that have one are
-// small.
-const bodyTimeout = 5 * time.Second
-
 // awaitBody bounds the wait for a request's body: even an answer that does not need
-// it, such as 404, is held back until it has come.
-func awaitBody(next http.Handler) http.Handler {
+// it, such as 404, is held back until it has come. The few that are awaited are small.
+func awaitBody(next http.Handler, timeout time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // fails only where nothing is to wait for
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout)) // fails only where nothing is to wait for
 		}
 		next.ServeHTTP(w, r)
 	})

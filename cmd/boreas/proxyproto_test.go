@@ -100,7 +100,7 @@ func TestProxyListener(t *testing.T) {
 		logger := slog.New(slog.DiscardHandler)
 		server := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, r.RemoteAddr)
-		}), logger)
+		}), httpLimits{}, logger)
 		done := make(chan error, 1)
 		go func() {
 			done <- server.Serve(proxyListener{l, []netip.Prefix{netip.MustParsePrefix(test.trusted)}, logger})

@@ -133,7 +133,7 @@ func (g *Gateway) screen(w http.ResponseWriter, r *http.Request) (c *client, enc
 func (g *Gateway) turnAway(w http.ResponseWriter, status int, why Refusal, text string) {
 	g.hooks.Refused(why)
 	// The answer waits for the request's body, which may never come.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(handshakeTimeout)) // fails where nothing is to wait for
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.cfg.HandshakeTimeout)) // fails where nothing is to wait for
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": text, "code": string(why)}) // fails only if the client left
@@ -190,7 +190,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, client *client
 func (g *Gateway) newUpgrader(deflate bool) *websocket.Upgrader {
 	return &websocket.Upgrader{
 		EnableCompression: deflate,
-		HandshakeTimeout:  handshakeTimeout,
+		HandshakeTimeout:  g.cfg.HandshakeTimeout,
 		WriteBufferPool:   new(sync.Pool),
 		CheckOrigin:       func(*http.Request) bool { return true }, // ServeHTTP has done it
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
@@ -199,8 +199,6 @@ func (g *Gateway) newUpgrader(deflate bool) *websocket.Upgrader {
 		},
 	}
 }
-
-const handshakeTimeout = 5 * time.Second
 
 // hijacker keeps the connection that gorilla/websocket takes over, and the buffer
 // that it is read with.

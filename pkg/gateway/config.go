@@ -18,6 +18,7 @@ import (
 const (
 	DefaultMaxSockets          = 100_000
 	DefaultMaxHandshakes       = 1024
+	DefaultHandshakeTimeout    = 5 * time.Second
 	DefaultRateGrace           = 10 * time.Second
 	DefaultMaxMessageBytes     = 64 << 10
 	DefaultMaxFragments        = 4096
@@ -93,6 +94,10 @@ type Config struct {
 	// further ones get 503 before anything is done for them. Default 1024; negative:
 	// no limit.
 	MaxHandshakes int
+	// HandshakeTimeout bounds what a handshake is waited for: its body, if it has one,
+	// and that the client takes the answer. What comes before is bounded by the HTTP
+	// server, authentication by AuthTimeout. Default 5 s.
+	HandshakeTimeout time.Duration
 	// AcceptRate is how many handshakes are let in; further ones get 503 before
 	// anything is done for them. Default: no limit.
 	AcceptRate quota.Rate
@@ -187,6 +192,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.MaxSockets = cmp.Or(c.MaxSockets, DefaultMaxSockets)
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, DefaultMaxHandshakes)
+	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, DefaultHandshakeTimeout)
 	c.ReportRate = cmp.Or(c.ReportRate, DefaultReportRate())
 	c.RateGrace = cmp.Or(c.RateGrace, DefaultRateGrace)
 	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, DefaultMaxMessageBytes)
@@ -258,6 +264,7 @@ func (c Config) validate() error {
 	check(c.PeerTimeout < 0 || c.PeerTimeout > c.PingInterval,
 		"PeerTimeout: %v; must be negative or above PingInterval (%v)", c.PeerTimeout, c.PingInterval)
 	check(c.PinTimeout > 0, "PinTimeout: %v; must be positive", c.PinTimeout)
+	check(c.HandshakeTimeout > 0, "HandshakeTimeout: %v; must be positive", c.HandshakeTimeout)
 	check(c.AuthTimeout > 0, "AuthTimeout: %v; must be positive", c.AuthTimeout)
 	check(c.CloseTimeout > 0, "CloseTimeout: %v; must be positive", c.CloseTimeout)
 	check(c.HandbackTimeout > 0, "HandbackTimeout: %v; must be positive", c.HandbackTimeout)
