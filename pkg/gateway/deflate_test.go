@@ -311,3 +311,17 @@ func FuzzInflate(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOffersDeflate: no offer panics, and none is accepted that demands what the
+// gateway does not do.
+func FuzzOffersDeflate(f *testing.F) {
+	for _, seed := range []string{"permessage-deflate", `permessage-deflate; client_max_window_bits="9", x`, "permessage-deflate; server_max_window_bits=10", ",;=,"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, offer string) {
+		if acceptsDeflate(offer) && (!strings.Contains(offer, deflateName) || strings.Contains(offer, "server_max_window_bits")) {
+			t.Errorf("%q is accepted", offer)
+		}
+		offersDeflate(http.Header{extensionHeader: {offer}})
+	})
+}

@@ -81,3 +81,25 @@ func TestReportEncodings(t *testing.T) {
 		t.Errorf("not a number: %v", got)
 	}
 }
+
+// FuzzDecodeReport: no data panics, and a latency that is taken is within bounds.
+func FuzzDecodeReport(f *testing.F) {
+	for _, seed := range []string{`{"ms":1.5}`, `{"ms":-1}`, `{"ms":1e999}`, `{"ms":null}`, "\x81\xa2ms\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "\x81\xa2ms\x07"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for e, msg := range map[envelope.Encoding][]byte{
+			envelope.JSON:     append([]byte(`{"data":`), append(data, '}')...),
+			envelope.MsgPack:  append([]byte("\x81\xa4data"), data...),
+			envelope.Protobuf: data,
+		} {
+			head, err := e.Peek(msg)
+			if err != nil {
+				continue
+			}
+			if d, err := decodeReport(e, head.Data); err == nil && (d < 0 || d > maxReported) {
+				t.Errorf("%v: %q is %v", e, msg, d)
+			}
+		}
+	})
+}
