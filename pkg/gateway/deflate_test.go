@@ -183,7 +183,7 @@ func TestCompressionOfPushes(t *testing.T) {
 	plain := gw.dial()
 	clients := []*wsClient{gw.dialDeflate(), gw.dialDeflate(), gw.dialDeflate()}
 	noise := make([]byte, 4000)
-	rand.NewChaCha8([32]byte{}).Read(noise)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
 	for _, msg := range []string{message("/a", "1", strings.Repeat("x", 4000)), message("/a", "1", random(4000)), string(noise), "short"} {
 		push := &push.Delivery{Policy: wire.PolicyDrop}
 		for _, c := range gw.connections() {

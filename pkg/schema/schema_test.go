@@ -75,7 +75,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var many, numbers []string
-	for i := range 5000 {
+	for i := range 1500 {
 		numbers = append(numbers, fmt.Sprintf(`"i%d%s":1e999`, i, strings.Repeat("k", 2000)))
 		many = append(many, fmt.Sprintf(`"x%d%s":1`, i, strings.Repeat("k", 2000)), fmt.Sprintf(`"s%d":%q`, i, strings.Repeat("é", 500)))
 	}

@@ -187,15 +187,15 @@ func TestSameQuestionAtOnce(t *testing.T) {
 		code  auth.Code
 	}{
 		"allowed": {0, func() (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"allow":true,"user":"alice"}`))}, nil
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"allow":true,"user":"alice"}`))}, nil
 		}, 2, ""},
 		"denied": {0, func() (*http.Response, error) {
-			return &http.Response{StatusCode: 403, Body: http.NoBody}, nil
+			return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil
 		}, 2, auth.Denied},
 		"not answered": {0, func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF }, 2, auth.Unavailable},
 		"panic":        {0, func() (*http.Response, error) { panic("a defect") }, 2, auth.Unavailable},
 		"no cache": {-1, func() (*http.Response, error) {
-			return &http.Response{StatusCode: 403, Body: http.NoBody}, nil
+			return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil
 		}, 12, auth.Denied},
 	} {
 		t.Run(name, func(t *testing.T) {
