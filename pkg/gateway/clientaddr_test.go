@@ -209,6 +209,7 @@ func TestOriginPatterns(t *testing.T) {
 	for _, bad := range []string{
 		"", "null", "example.com", "https://", "https://*", "https://*.com", "https://a.*.com", "https://*a.example.com",
 		"https://**.example.com", "https://example.com/", "https://example.com/x", "https://u@example.com", "*.example.com",
+		"http://:80", "http://example.com:", "http://example.com:80:80",
 	} {
 		if err := (Config{AllowedOrigins: []string{"*", bad}}).withDefaults().validate(); err == nil || !strings.Contains(err.Error(), "AllowedOrigins") {
 			t.Errorf("%q: %v", bad, err)
@@ -217,7 +218,7 @@ func TestOriginPatterns(t *testing.T) {
 }
 
 func FuzzParseOrigin(f *testing.F) {
-	for _, s := range []string{"https://a.example", "http://[::1]:80", "null", "https://*.a.example", "http://a.example:80", "x://y"} {
+	for _, s := range []string{"https://a.example", "http://[::1]:80", "null", "https://*.a.example", "http://a.example:80", "x://y", "http://:80", "http://a:80:80"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -28,6 +28,10 @@ func parseOrigin(s string) (origin, error) {
 	if err != nil || u.Host == "" || u.Scheme == "" || strings.Contains("."+u.Host, "..") || !strings.EqualFold(s, u.Scheme+"://"+u.Host) {
 		return origin{}, errors.New("must be scheme://host or scheme://host:port")
 	}
+	name := u.Hostname()
+	if name == "" || strings.HasSuffix(u.Host, ":") || strings.Contains(name, ":") && u.Host[0] != '[' {
+		return origin{}, errors.New("has a port without a host, a colon without a port, or two ports")
+	}
 	return origin{scheme: u.Scheme, host: canonicalHost(u.Scheme, u.Host)}, nil
 }
 
