@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/boreas-ws/boreas/pkg/envelope"
 	"github.com/boreas-ws/boreas/pkg/push"
@@ -31,6 +34,7 @@ func TestChurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	hub, sender := push.Of(bp), push.Of(w.node("backend"))
+	before := heap()
 	name := func(g int) string { return fmt.Sprintf("group %d", g) }
 	members := make([]*push.Member, 1000)
 	for i := range members {
@@ -54,7 +58,14 @@ func TestChurn(t *testing.T) {
 	if n := len(w.audienceKeys()); n != groups+1 {
 		t.Errorf("%d keys for %d groups and an index", n, groups)
 	}
-	for range 1000 {
+	churn := 1000 // joins and leaves, 500 a second; a minute of them with BOREAS_SOAK
+	if os.Getenv("BOREAS_SOAK") != "" {
+		churn *= 30
+	}
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for range churn {
+		<-tick.C
 		m, g := members[rand.N(len(members))], name(rand.N(groups))
 		if s, err := m.Join(g); err == nil {
 			<-s.Done()
@@ -83,6 +94,17 @@ func TestChurn(t *testing.T) {
 		}
 		return left == 0
 	})
+	// What remains is what the sender remembers of the audiences that it pushed to.
+	members, shown = nil, nil
+	w.eventually("the memory is free again", func() bool { return heap() < before+2<<20 })
+}
+
+// heap is how many bytes live.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // audienceKeyOfIndex returns the key of a gateway's index; "" if there is none.

@@ -79,7 +79,7 @@ func TestUser(t *testing.T) {
 // TestOrder: every member on two gateways gets every message of a publisher once, in
 // order.
 func TestOrder(t *testing.T) {
-	const receivers, messages = 100, 500
+	const receivers, messages = 1000, 60
 	w := newWorld(t)
 	gateways := []*server{w.gateway("gw-a", gateway.Config{}), w.gateway("gw-b", gateway.Config{})}
 	w.chat("chat-1")

@@ -93,11 +93,12 @@ func TestParseMicros(t *testing.T) {
 
 // TestRun runs everything once, far too short to mean anything.
 func TestRun(t *testing.T) {
-	r, err := run(t.Context(), options{duration: 100 * time.Millisecond, warmup: 20 * time.Millisecond, rounds: 1, pairs: 1, sockets: 20, settle: 10 * time.Millisecond})
+	r, err := run(t.Context(), options{duration: 100 * time.Millisecond, warmup: 20 * time.Millisecond, rounds: 1, pairs: 1, sockets: 20, settle: 10 * time.Millisecond,
+		fanout: fanoutShape{sockets: 50, rate: 100}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Loads) != 9 || len(r.Overheads) != 2 || len(r.Idle) != 4 || len(r.Goals) != 8 {
+	if len(r.Loads) != 9 || len(r.Overheads) != 2 || len(r.Idle) != 4 || len(r.Fanouts) != 2 || len(r.Goals) != 9 {
 		t.Errorf("%+v", r)
 	}
 	var text, asJSON bytes.Buffer

@@ -19,6 +19,8 @@ type options struct {
 	sockets          int           // idle ones; 0 leaves them out
 	settle           time.Duration // between two readings of their memory
 	micro            time.Duration // for each Go benchmark; 0 leaves them out
+	skipLoads        bool          // leave round trips out
+	fanout           fanoutShape   // no sockets: leave pushes out
 	profile          string        // directory for CPU profiles; "" for none
 }
 
@@ -52,8 +54,14 @@ func bench() error {
 	flag.IntVar(&o.pairs, "pairs", 5, "measurements with and without metrics; 0 for none")
 	flag.IntVar(&o.sockets, "sockets", 10_000, "idle sockets; 0 for none")
 	flag.DurationVar(&o.micro, "micro", 200*time.Millisecond, "`time` for each Go benchmark; 0 for none")
+	flag.IntVar(&o.fanout.sockets, "receivers", 1000, "sockets that are pushed to; 0 for none")
+	flag.IntVar(&o.fanout.rate, "push-rate", 100, "messages a second that are pushed to each")
+	only := flag.Bool("pushes", false, "measure pushes only")
 	flag.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of gateway and service under load")
 	flag.Parse()
+	if *only {
+		o.skipLoads, o.pairs, o.sockets, o.micro = true, 0, 0, 0
+	}
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
@@ -77,7 +85,7 @@ func run(ctx context.Context, o options) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	r := &Report{Machine: thisMachine()}
-	if o.rounds > 0 {
+	if o.rounds > 0 && !o.skipLoads {
 		if r.Loads, err = loads(ctx, s, o); err != nil {
 			return nil, err
 		}
@@ -85,6 +93,12 @@ func run(ctx context.Context, o options) (_ *Report, err error) {
 	s.stop()
 	if o.pairs > 0 {
 		if r.Overheads, err = overheads(ctx, s, o); err != nil {
+			return nil, err
+		}
+		s.stop()
+	}
+	if o.fanout.sockets > 0 && o.rounds > 0 {
+		if r.Fanouts, err = fanouts(ctx, s, o); err != nil {
 			return nil, err
 		}
 		s.stop()

@@ -18,6 +18,7 @@ type Report struct {
 	Loads     []Load        `json:"loads"`
 	Idle      []Footprint   `json:"idle"`
 	Scrape    time.Duration `json:"scrape_ns"` // GET /metrics of a gateway with the idle sockets
+	Fanouts   []Fanout      `json:"pushes,omitempty"`
 	Overheads []Overhead    `json:"metrics"`
 	Goals     []Goal        `json:"goals"`
 	Micros    []Micro       `json:"benchmarks,omitempty"`
@@ -117,6 +118,11 @@ func (r *Report) judge() {
 	for _, m := range r.Overheads {
 		goal(fmt.Sprintf("server CPU per round trip, %v: times that without metrics", shape{m.Connections, m.Window}), m.Ratio, 1.03)
 	}
+	if len(r.Fanouts) == 2 {
+		bare := max(r.Fanouts[0].CPUTotal, 0.001) // less than the clock tells, in a run that is too short
+		goal(fmt.Sprintf("server CPU per delivery of a push to %d sockets: times that of the bare writer", r.Fanouts[0].Sockets),
+			r.Fanouts[1].CPUTotal/bare, 1.5)
+	}
 	if len(r.Idle) >= 3 {
 		bare, loose, pinned := r.Idle[0], r.Idle[1], r.Idle[2]
 		goal("KiB of a gateway per idle socket, not pinned: at most the bare echo's", loose.Bytes/1024, bare.Bytes/1024)
@@ -135,7 +141,9 @@ func (r *Report) writeText(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(out, "%s, %d cores, Linux %s, %s. %d bytes of JSON each way.\n\n",
 		r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, len(message))
-	fmt.Fprintln(w, "connections x window\ttarget\tround trips/s\tp50 µs\tp99 µs\tCPU µs per round trip\ttimes bare echo\t")
+	if len(r.Loads) > 0 {
+		fmt.Fprintln(w, "connections x window\ttarget\tround trips/s\tp50 µs\tp99 µs\tCPU µs per round trip\ttimes bare echo\t")
+	}
 	for _, l := range r.Loads {
 		s := shape{l.Connections, l.Window}
 		times := ""
@@ -152,6 +160,17 @@ func (r *Report) writeText(out io.Writer) error {
 		fmt.Fprintln(w, "connections x window\tCPU µs with metrics\twithout\tmedian of the ratios\tleast\tmost\tpairs\t")
 		for _, m := range r.Overheads {
 			fmt.Fprintf(w, "%v\t%.2f\t%.2f\t%.3f\t%.3f\t%.3f\t%d\t\n", shape{m.Connections, m.Window}, m.With, m.Without, m.Ratio, m.Least, m.Most, m.Pairs)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(r.Fanouts) > 0 {
+		fmt.Fprintln(out)
+		fmt.Fprintln(w, "pushes to sockets\ttarget\tdeliveries/s\tCPU µs per delivery\ttimes bare writer\t")
+		for _, f := range r.Fanouts {
+			l := Load{CPU: f.CPU, CPUTotal: f.CPUTotal}
+			fmt.Fprintf(w, "%d\t%s\t%.0f\t%s\t%.2f\t\n", f.Sockets, f.Target, f.Rate, l.cpu(), f.CPUTotal/r.Fanouts[0].CPUTotal)
 		}
 		if err := w.Flush(); err != nil {
 			return err

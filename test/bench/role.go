@@ -31,6 +31,10 @@ func playRole(args []string) (played bool, err error) {
 	switch {
 	case len(args) == 1 && args[0] == roleBare:
 		return true, serveBare()
+	case len(args) == 1 && args[0] == roleBareFanout:
+		return true, serveBareFanout()
+	case len(args) == 2 && args[0] == roleBoreasFanout:
+		return true, serveBoreasFanout(args[1])
 	case len(args) == 2 && args[0] == rolePong:
 		return true, servePong(args[1])
 	case len(args) == 4 && args[0] == roleChat:
