@@ -95,7 +95,6 @@ func TestChurn(t *testing.T) {
 		return left == 0
 	})
 	// What remains is what the sender remembers of the audiences that it pushed to.
-	members, shown = nil, nil
 	w.eventually("the memory is free again", func() bool { return heap() < before+2<<20 })
 }
 

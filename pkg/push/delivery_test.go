@@ -79,7 +79,7 @@ func TestUser(t *testing.T) {
 // TestOrder: every member on two gateways gets every message of a publisher once, in
 // order.
 func TestOrder(t *testing.T) {
-	const receivers, messages = 1000, 60
+	const receivers, messages = 1000, 40
 	w := newWorld(t)
 	gateways := []*server{w.gateway("gw-a", gateway.Config{}), w.gateway("gw-b", gateway.Config{})}
 	w.chat("chat-1")
@@ -104,7 +104,7 @@ func TestOrder(t *testing.T) {
 	hub := push.Of(w.node("backend"))
 	var sent []*push.Pending
 	for i := range messages {
-		p, err := hub.Send(context.Background(), push.Message{To: router.ToGroup("room"), Path: "/n", Data: i})
+		p, err := hub.Send(context.Background(), push.Message{To: router.ToGroup("room"), Path: "/n", Data: i, Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

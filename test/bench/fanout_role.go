@@ -157,8 +157,12 @@ func serveBoreasFanout(url string) error {
 		}
 		end := func() error {
 			for _, p := range sent {
-				if r, err := p.Wait(ctx); err != nil || r.Delivered != sockets {
-					return fmt.Errorf("a push to %d sockets: %+v, %v", sockets, r, err)
+				r, err := p.Wait(ctx)
+				if err != nil {
+					return err
+				}
+				if r.Delivered != sockets {
+					return fmt.Errorf("a push to %d sockets: %+v", sockets, r)
 				}
 			}
 			return nil

@@ -36,8 +36,8 @@ func (p *pushes) take(n probe.Numbered) {
 }
 
 // judge adds up what is wrong.
-func (p pushes) judge(v *verdict) {
-	for from, s := range p {
+func (p *pushes) judge(v *verdict) {
+	for from, s := range *p {
 		for n := range s.missing {
 			v.unpushed = append(v.unpushed, probe.Numbered{From: from, Number: n})
 		}

@@ -1,6 +1,7 @@
 package pushapi_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,7 +29,7 @@ func (s *server) curl(path, body string, flags ...string) (status, text string) 
 	if err != nil {
 		s.Fatalf("curl %s: %v", path, err)
 	}
-	at := strings.LastIndexByte(string(out), '\n')
+	at := bytes.LastIndexByte(out, '\n')
 	return string(out[at+1:]), string(out[:at])
 }
 
