@@ -16,6 +16,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/test/cluster"
 	"github.com/boreas-ws/boreas/test/probe"
 )
@@ -133,7 +135,19 @@ func TestReportFails(t *testing.T) {
 			t.Errorf("%s: the row is OK", name)
 		}
 	}
+	slow := good()
+	slow.judge(verdict{closed: true, refused: "unavailable"}, Fault{}.after(gateway.DefaultPinTimeout))
+	slow.judge(verdict{closed: true, code: restarts}, Fault{}.after(link.DefaultResetAfter))
+	if len(slow.Problems) != 2 {
+		t.Errorf("the choice of a master was quick, but explains: %+v", slow)
+	}
 	row := good()
+	row.judge(verdict{closed: true, refused: "unavailable"}, Fault{}.after(gateway.DefaultPinTimeout+1))
+	row.judge(verdict{closed: true, code: restarts}, Fault{}.after(link.DefaultResetAfter+1))
+	if !row.OK() {
+		t.Errorf("the choice of a master took longer than is waited for: %+v", row)
+	}
+	row = good()
 	row.judge(verdict{closed: true, code: killed}, Fault{}, Fault{codes: []int{killed}})
 	row.judge(verdict{closed: true, refused: "unavailable"}, Fault{refuses: true}, Fault{})
 	row.recovered(Fault{node: true}, MaxRecovery+1)

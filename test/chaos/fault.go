@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/link"
 )
 
 // Fault is one way in which things break.
@@ -67,11 +70,32 @@ const (
 	restarts = websocket.CloseServiceRestart  // the gateway or the instance says goodbye
 )
 
+// after is the fault as it turned out: if Redis itself took so long to choose another
+// master that pins and links do not wait for it, what follows from that is explained.
+func (f Fault) after(away time.Duration) Fault {
+	if away > gateway.DefaultPinTimeout {
+		f.refuses = true
+	}
+	if away > link.DefaultResetAfter {
+		f.codes = append(slices.Clone(f.codes), restarts)
+	}
+	return f
+}
+
 // experiment is what a fault has to work with.
 type experiment struct {
 	*system
 	crowd *crowd
 	rand  *rand.Rand
+	away  time.Duration // how long the last fault waited for another master
+}
+
+// promoted waits until Redis has chosen another master.
+func (e *experiment) promoted(wait func() error) error {
+	start := time.Now()
+	err := wait()
+	e.away = time.Since(start)
+	return err
 }
 
 // between returns a random time.

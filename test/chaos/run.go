@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/boreas-ws/boreas/pkg/gateway"
 	"github.com/boreas-ws/boreas/pkg/registry"
 	"github.com/boreas-ws/boreas/test/cluster"
 )
@@ -170,8 +171,12 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, 
 		}
 		before, now = now, g
 		log.Info("injecting", "round", round+1, "what", g.Name)
+		r.away = 0
 		if err := r.inject(ctx, &row, g); err != nil {
 			return row, err
+		}
+		if now = g.after(r.away); r.away > gateway.DefaultPinTimeout {
+			log.Info("Redis took long to choose another master", "away", r.away)
 		}
 		r.judgeEnded(&row, before, now)
 	}

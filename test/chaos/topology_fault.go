@@ -42,18 +42,18 @@ func sentinelFaults() []Fault {
 				return s.Failover(ctx)
 			})},
 		{Number: 14, Name: "master kill -9 under Sentinel", Backend: Sentinel, inject: during(
-			func(ctx context.Context, _ *experiment, s *sentinelBackend, master *redistest.Server) error {
+			func(ctx context.Context, e *experiment, s *sentinelBackend, master *redistest.Server) error {
 				if err := master.Kill(); err != nil {
 					return err
 				}
-				return s.Promoted(ctx, master)
+				return e.promoted(func() error { return s.Promoted(ctx, master) })
 			})},
 		{Number: 15, Name: "master hung and back", Backend: Sentinel, inject: during(
 			func(ctx context.Context, e *experiment, s *sentinelBackend, master *redistest.Server) error {
 				if err := master.Stop(); err != nil {
 					return err
 				}
-				if err := s.Promoted(ctx, master); err != nil {
+				if err := e.promoted(func() error { return s.Promoted(ctx, master) }); err != nil {
 					return err
 				}
 				pause(ctx, e.between(0, 2*time.Second))
@@ -97,7 +97,7 @@ func loseTail(ctx context.Context, e *experiment, s *sentinelBackend, master *re
 	if err := passwords(""); err != nil {
 		return err
 	}
-	return s.Promoted(ctx, master)
+	return e.promoted(func() error { return s.Promoted(ctx, master) })
 }
 
 // clusterFaults are over when every slot has a master.
@@ -140,7 +140,7 @@ func clusterFaults() []Fault {
 				if err := victim.Kill(); err != nil {
 					return err
 				}
-				return c.Promoted(ctx, victim)
+				return e.promoted(func() error { return c.Promoted(ctx, victim) })
 			})},
 		{Number: 19, Name: "CLUSTER FAILOVER loop", Backend: Cluster, inject: during(
 			func(ctx context.Context, _ *experiment, c *clusterBackend) error {
