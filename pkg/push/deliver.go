@@ -61,11 +61,11 @@ func (d *Delivery) Drop(o Outcome) { d.settle(o) }
 // Lost says that a connection which answered Queued will not write the message.
 func (d *Delivery) Lost(reason wire.DropReason) { d.hub.hooks.Load().Dropped(reason, 1) }
 
-// Once returns what make has made of the message in an encoding. It is made once, for
+// Once returns what build has made of the message in an encoding. It is called once, for
 // all connections of this node with that encoding.
-func (d *Delivery) Once(e envelope.Encoding, make func() []byte) []byte {
+func (d *Delivery) Once(e envelope.Encoding, build func() []byte) []byte {
 	s := &d.shared[e]
-	s.once.Do(func() { s.b = make() })
+	s.once.Do(func() { s.b = build() })
 	return s.b
 }
 

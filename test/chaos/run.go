@@ -169,7 +169,7 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, 
 		if !ok {
 			break
 		}
-		before, now = now, g
+		before = now
 		log.Info("injecting", "round", round+1, "what", g.Name)
 		r.away = 0
 		if err := r.inject(ctx, &row, g); err != nil {
