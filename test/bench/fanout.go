@@ -121,10 +121,10 @@ func measureFanout(ctx context.Context, targets []*target, publisher string, s f
 	sent := 0
 	send := func(d time.Duration) error {
 		n := max(1, int(d.Seconds()*float64(s.rate)))
-		sent += n
-		if err := order(ctx, publisher, s.rate, n, s.sockets); err != nil {
+		if err := order(ctx, publisher, s, firstPush+sent, n); err != nil {
 			return err
 		}
+		sent += n
 		for _, r := range receivers {
 			for r.got.Load() < int64(sent) {
 				select {
@@ -195,9 +195,9 @@ func (r *receiver) joins() error {
 	}
 }
 
-// order tells a publisher to send n messages, and returns when it has.
-func order(ctx context.Context, publisher string, rate, n, sockets int) error {
-	url := fmt.Sprintf("http://%s/publish?rate=%d&n=%d&sockets=%d", publisher, rate, n, sockets)
+// order tells a publisher to send n messages, numbered from first, and returns when it has.
+func order(ctx context.Context, publisher string, s fanoutShape, first, n int) error {
+	url := fmt.Sprintf("http://%s/publish?rate=%d&n=%d&sockets=%d&first=%d", publisher, s.rate, n, s.sockets, first)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
 	if err != nil {
 		return err

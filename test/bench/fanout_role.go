@@ -49,16 +49,19 @@ func paced(rate, n int, send func() error) error {
 	return nil
 }
 
-// publish answers a POST when begin's send has sent what it asks for. Numbers go on for as
-// long as the same sockets are there.
-func publish(begin func(sockets int) (send func() error, end func() error)) http.HandlerFunc {
+// publish answers a POST when begin's send has sent what it asks for.
+func publish(begin func(sockets int) (send func(number int) error, end func() error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		number := func(name string) int {
 			n, _ := strconv.Atoi(r.FormValue(name))
 			return max(n, 1)
 		}
 		send, end := begin(number("sockets"))
-		err := paced(number("rate"), number("n"), send)
+		next := number("first")
+		err := paced(number("rate"), number("n"), func() error {
+			next++
+			return send(next - 1)
+		})
 		if err == nil {
 			err = end()
 		}
@@ -72,7 +75,8 @@ func publish(begin func(sockets int) (send func() error, end func() error)) http
 // each message to all its sockets: one goroutine, prepared messages.
 func serveBareFanout() error {
 	var mu sync.Mutex
-	conns, n := map[*websocket.Conn]struct{}{}, 0
+	changed := sync.NewCond(&mu)
+	conns := map[*websocket.Conn]struct{}{}
 	mux := debugMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		var upgrader websocket.Upgrader
@@ -82,26 +86,30 @@ func serveBareFanout() error {
 		}
 		defer c.Close()
 		mu.Lock()
-		if conns[c] = struct{}{}; len(conns) == 1 {
-			n = firstPush
-		}
+		conns[c] = struct{}{}
 		mu.Unlock()
+		changed.Broadcast()
 		for err == nil {
 			_, _, err = c.ReadMessage()
 		}
 		mu.Lock()
 		delete(conns, c)
 		mu.Unlock()
+		changed.Broadcast()
 	})
-	mux.HandleFunc("POST /publish", publish(func(int) (func() error, func() error) {
-		send := func() error {
+	mux.HandleFunc("POST /publish", publish(func(sockets int) (func(int) error, func() error) {
+		mu.Lock()
+		for len(conns) != sockets { // clients know of the handshake before this server is back from it
+			changed.Wait()
+		}
+		mu.Unlock()
+		send := func(n int) error {
 			mu.Lock()
 			defer mu.Unlock()
 			m, err := websocket.NewPreparedMessage(websocket.TextMessage, fmt.Appendf(nil, pushedHead+pushedData+"}", n))
 			if err != nil {
 				return err
 			}
-			n++
 			for c := range conns {
 				if err := c.WritePreparedMessage(m); err != nil {
 					return err
@@ -121,37 +129,23 @@ func serveBoreasFanout(url string) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	members, n := 0, 0
 	r := router.NewRouter()
 	r.Use(json.Middleware())
 	r.PublicBind("/fanout/join", func(c *router.Context) {
 		if c.Error = c.JoinGroup("fanout"); c.Error != nil {
 			return
 		}
-		mu.Lock()
-		if members++; members == 1 {
-			n = firstPush
-		}
-		mu.Unlock()
 		c.Error = c.Send(router.Raw(`"joined"`))
-	})
-	r.UseClose(func(c *router.Context) {
-		mu.Lock()
-		members--
-		mu.Unlock()
-		c.Next()
 	})
 	if err := service.New("fanout", bp, r, service.Config{}).Start(ctx); err != nil {
 		return err
 	}
 	mux := debugMux()
-	mux.HandleFunc("POST /publish", publish(func(sockets int) (func() error, func() error) {
+	mux.HandleFunc("POST /publish", publish(func(sockets int) (func(int) error, func() error) {
 		var sent []*push.Pending
-		send := func() error {
+		send := func(n int) error {
 			data := router.Payloads{0: fmt.Appendf(nil, pushedData, n)} // JSON
 			p, err := push.Of(bp).Send(ctx, push.Message{To: router.ToGroup("fanout"), Path: "/n", Data: data})
-			n++
 			sent = append(sent, p)
 			return err
 		}
