@@ -160,18 +160,21 @@ func NewClient(ctx context.Context, region, endpoint string) (*cloudwatch.Client
 	}), nil
 }
 
-// Run reports every interval until ctx ends, and once more then.
+// Run reports every interval until ctx ends, and once more then. A call that is under
+// way when ctx ends has until flushTimeout, too: if it were cut, nobody could know
+// whether it was heard, and what is told again counts twice.
 func (e *Exporter) Run(ctx context.Context) {
+	calls, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(flushTimeout, cut) })()
 	tick := time.NewTicker(e.cfg.Interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			e.tell(ctx)
+			e.tell(calls)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
-			defer cancel()
-			e.tell(last)
+			e.tell(calls)
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -99,6 +100,46 @@ func TestClockSkew(t *testing.T) {
 	calls := a.Calls("PutMetricData")
 	if len(calls) != 1 || a.Asked() != 2 || time.Until(calls[0].Signed) < ahead*3/4 {
 		t.Errorf("asked %d times, then called: %v", a.Asked(), calls)
+	}
+}
+
+// TestEndCutsNoCall: a call that is under way when the exporter ends is finished, not
+// made again, and what was counted since is told as well.
+func TestEndCutsNoCall(t *testing.T) {
+	a := newService(t)
+	m := metrics.New()
+	e := a.exporter(m, Config{Interval: time.Second})
+	begun, release, cut := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	a.Refuse(func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		body, _ := io.ReadAll(r.Body) // else the server does not notice that the client leaves
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		select {
+		case <-release:
+		case <-r.Context().Done():
+			close(cut)
+		}
+		a.ServeHTTP(w, r)
+	})
+	m.Gateway("public").MessagesOut(5, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		e.Run(ctx)
+	}()
+	<-begun
+	m.Gateway("public").MessagesOut(2, 1)
+	cancel()
+	select {
+	case <-cut:
+		t.Error("the call was cut")
+	case <-time.After(100 * time.Millisecond):
+		close(release)
+	}
+	<-ended
+	if sum, _ := a.Sum("MessagesDelivered"); sum != 7 {
+		t.Errorf("CloudWatch was told of %v messages; want 7", sum)
 	}
 }
 
