@@ -84,6 +84,10 @@ func (g *watched) announce() {
 
 // tellChange tells those who know the state before what is different. mu is held.
 func (g *watched) tellChange(at time.Time) {
+	if len(g.current()) == 0 { // all are owed the state
+		clear(g.before)
+		return
+	}
 	var joined, left []PresenceMember
 	now := g.members()
 	for id, was := range g.before {

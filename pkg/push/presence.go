@@ -73,7 +73,8 @@ type watcher struct {
 // leave, until stop is called: see [PresenceEvent]. Each member that is in the state or
 // has joined leaves exactly once, also when its gateway crashes. A member that joins
 // and leaves at once may be left out altogether. f is called by one goroutine at a
-// time, must be quick and must not call stop. Every node can watch, a gateway or not.
+// time, while others who watch the group wait: it must be quick, and must call neither
+// stop nor the Hub. Every node can watch, a gateway or not.
 func (h *Hub) WatchGroup(group string, f func(PresenceEvent)) (stop func(), err error) {
 	if err := checkName(group); err != nil {
 		return nil, err
@@ -101,9 +102,8 @@ func (m *Member) Watch(group, path string) (Shown, error) {
 	if m.ended {
 		return nil, errEnded
 	}
-	if before := m.watches[group]; before != nil {
-		m.hub.watches.remove(group, before)
-	} else if len(m.watches) >= MaxGroups {
+	before := m.watches[group]
+	if before == nil && len(m.watches) >= MaxGroups {
 		return nil, errWatches
 	}
 	w := &watcher{receiver: m.receiver, path: path}
@@ -111,7 +111,11 @@ func (m *Member) Watch(group, path string) (Shown, error) {
 		m.watches = map[string]*watcher{}
 	}
 	m.watches[group] = w
-	return m.hub.watches.add(group, w), nil
+	shown := m.hub.watches.add(group, w)
+	if before != nil { // now, so that what is known of the group is kept
+		m.hub.watches.remove(group, before)
+	}
+	return shown, nil
 }
 
 // Unwatch ends Watch.

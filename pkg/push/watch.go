@@ -29,6 +29,7 @@ type watched struct {
 	hosts    map[wire.Incarnation]*host       // guarded by mu: the living gateways
 	loading  int                              // guarded by mu: how many of them have not told all
 	loaded   *shown                           // is done when there was none of these
+	patience *time.Timer                      // immutable: of the wait for them
 	before   map[wire.SocketID]PresenceMember // guarded by mu: of those who changed, how they were told; no socket: they were not
 	timer    *time.Timer                      // guarded by mu: of the next event; nil if none is due
 	due      time.Time                        // guarded by mu: of timer
@@ -63,8 +64,8 @@ func (t *watches) add(group string, w *watcher) *shown {
 			watchers: map[*watcher]struct{}{}, hosts: map[wire.Incarnation]*host{}, before: map[wire.SocketID]PresenceMember{},
 		}
 		t.groups[group] = g
+		g.patience = time.AfterFunc(presenceLoad, g.load)
 		g.refresh(t.hub.registry.View())
-		time.AfterFunc(presenceLoad, func() { g.load() })
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -93,6 +94,7 @@ func (t *watches) remove(group string, w *watcher) {
 		g.timer.Stop()
 		g.timer = nil
 	}
+	g.patience.Stop()
 	g.loaded.end(errLeft)
 	for peer := range g.hosts {
 		t.hub.outboxes.watch(peer, group)

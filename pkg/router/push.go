@@ -174,7 +174,7 @@ func (c *Context) SetUser(user string) error {
 // WatchGroup has the client told who is in a group, and from then on who joins and who
 // leaves, by pushes with a path; "" means "/presence". The socket need not be in the
 // group. The first push lists the members; the others tell what has changed since,
-// gathered for 50 ms and, in a group of n members, for up to n ms. Each member leaves
+// gathered for 50 ms and, in a group of n members, for n ms, 5 s at most. Each member leaves
 // exactly once, also if its gateway crashes: then within two lease times. A client that
 // does not keep up gets the list again. docs/protocol.md shows what the pushes carry.
 // When WatchGroup has returned nil, the gateways have told who is there. The end of the
