@@ -94,7 +94,7 @@ func TestChurn(t *testing.T) {
 		}
 		return left == 0
 	})
-	// What remains is what the sender remembers of the audiences that it pushed to.
+	// What the sender remembers of the audiences that it pushed to is forgotten, too.
 	w.eventually("the memory is free again", func() bool { return heap() < before+2<<20 })
 }
 

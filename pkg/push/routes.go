@@ -18,11 +18,13 @@ type routes struct {
 
 	mu      sync.Mutex
 	entries map[registry.Audience]*route // guarded by mu
+	sweeper *time.Timer                  // guarded by mu: nil while there are none
 }
 
 // route is one audience. It is guarded by routes.mu.
 type route struct {
-	version uint64 // grows with each invalidation
+	version uint64    // grows with each invalidation
+	looked  time.Time // when Redis was asked last
 	until   time.Time
 	hosts   []wire.Incarnation
 	// kept are gateways that Redis did not name any more, with the time until when
@@ -69,6 +71,9 @@ func (c *routes) hosts(ctx context.Context, a registry.Audience) ([]wire.Incarna
 			c.makeRoom()
 			r = &route{}
 			c.entries[a] = r
+			if c.sweeper == nil {
+				c.sweeper = time.AfterFunc(c.hub.registry.WatchTTL(), c.sweep)
+			}
 		}
 		if time.Now().Before(r.until) {
 			hosts := r.hosts
@@ -115,7 +120,7 @@ func (c *routes) load(ctx context.Context, a registry.Audience, r *route, versio
 	for g := range r.kept {
 		hosts = append(hosts, g)
 	}
-	r.hosts, r.until = hosts, start.Add(c.hub.registry.WatchTTL())
+	r.hosts, r.looked, r.until = hosts, start, start.Add(c.hub.registry.WatchTTL())
 	return hosts, true, nil
 }
 
@@ -143,6 +148,24 @@ func (r *route) keep(found map[wire.Incarnation]registry.Hosting, living map[wir
 
 // keepFor is how long a gateway that Redis does not name any more is asked.
 const keepFor = 10 * time.Second
+
+// sweep forgets, from time to time, the audiences that nothing is pushed to any more.
+func (c *routes) sweep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ttl := c.hub.registry.WatchTTL()
+	c.dropUnused(time.Now().Add(-ttl - keepFor))
+	if len(c.entries) == 0 {
+		c.entries, c.sweeper = map[registry.Audience]*route{}, nil // a map does not shrink
+		return
+	}
+	c.sweeper.Reset(ttl)
+}
+
+// dropUnused drops the routes that were looked up last before then. mu is held.
+func (c *routes) dropUnused(then time.Time) {
+	maps.DeleteFunc(c.entries, func(_ registry.Audience, r *route) bool { return r.loading == nil && r.looked.Before(then) })
+}
 
 // makeRoom drops routes when there are too many. mu is held.
 func (c *routes) makeRoom() {
