@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -66,27 +65,7 @@ func startCompressing(ctx context.Context, t *testing.T, in, out *atomic.Int64) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 2)
-	go func() { ended <- service.New("echo", bp, r, service.Config{}).Run(running) }()
-	go func() { ended <- gw.Run(running) }()
-	t.Cleanup(func() {
-		stop()
-		for range 2 {
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !gw.CanServePath("/echo") || gw.Ready() != nil {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("the route is not known")
-		}
-	}
+	run(ctx, t, gw, service.New("echo", bp, r, service.Config{}), "/echo")
 	mux := http.NewServeMux()
 	mux.Handle("/ws", gw)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -37,27 +36,7 @@ func startWithAPI(ctx context.Context, t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 2)
-	go func() { ended <- service.New("chat", bp, chat.Router(), service.Config{}).Run(running) }()
-	go func() { ended <- gw.Run(running) }()
-	t.Cleanup(func() {
-		stop()
-		for range 2 {
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !gw.CanServePath("/chat/join") || gw.Ready() != nil {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("the route is not known")
-		}
-	}
+	run(ctx, t, gw, service.New("chat", bp, chat.Router(), service.Config{}), "/chat/join")
 	mux := http.NewServeMux()
 	mux.Handle("/ws", gw)
 	mux.Handle("/", chat.Page())
