@@ -89,9 +89,8 @@ func (g *watched) tellChange(at time.Time) {
 		return
 	}
 	var joined, left []PresenceMember
-	now := g.members()
 	for id, was := range g.before {
-		is := now[id]
+		is := g.member(id)
 		if is == was {
 			continue
 		}
@@ -105,7 +104,7 @@ func (g *watched) tellChange(at time.Time) {
 	clear(g.before)
 	g.told = at
 	g.hub.hooks.Load().Present(len(joined), len(left))
-	for _, e := range changes(g.group, joined, left, len(now)) {
+	for _, e := range changes(g.group, joined, left, g.count()) {
 		g.hub.tell(g.current(), e)
 	}
 }
@@ -119,6 +118,16 @@ func (g *watched) current() []*watcher {
 		}
 	}
 	return list
+}
+
+// member is who a socket in the group is, or the zero value. mu is held.
+func (g *watched) member(id wire.SocketID) PresenceMember {
+	for _, h := range g.hosts {
+		if m, ok := h.members[id]; ok {
+			return m
+		}
+	}
+	return PresenceMember{}
 }
 
 // members are all members. mu is held.
