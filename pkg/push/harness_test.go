@@ -47,16 +47,20 @@ func newWorld(tb testing.TB) *world {
 }
 
 // node opens a backplane until the end of the test.
-func (w *world) node(name string) *backplane.Backplane {
+func (w *world) node(name string, tune ...func(*backplane.Config)) *backplane.Backplane {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	bp, err := backplane.Open(ctx, w.url, backplane.Config{
+	cfg := backplane.Config{
 		Namespace: w.namespace, NodeID: wire.NodeID(name),
 		LeaseTTL: 2 * time.Second,
 		Registry: registry.Config{Tick: 200 * time.Millisecond, Poll: 100 * time.Millisecond},
 		Logger:   slog.New(slog.NewTextHandler(w.Output(), nil)),
-	})
+	}
+	for _, f := range tune {
+		f(&cfg)
+	}
+	bp, err := backplane.Open(ctx, w.url, cfg)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -194,6 +198,8 @@ type client struct {
 	ws *websocket.Conn
 	id string // of its socket, once known
 	n  int
+
+	early []answer // came before the answer to watch
 }
 
 func (s *server) dial(subprotocols ...string) *client {
@@ -209,6 +215,11 @@ func (s *server) dial(subprotocols ...string) *client {
 
 func (c *client) read() answer {
 	c.w.Helper()
+	if len(c.early) > 0 {
+		e := c.early[0]
+		c.early = c.early[1:]
+		return e
+	}
 	e, err := c.tryRead(patience)
 	if err != nil {
 		c.w.Fatalf("read: %v", err)
@@ -227,6 +238,21 @@ func (c *client) tryRead(within time.Duration) (e answer, err error) {
 // call sends a request and returns the data of the answer, which must be next.
 func (c *client) call(path string, data any) json.RawMessage {
 	c.w.Helper()
+	e := c.ask(path, data, func(e answer) { c.w.Fatalf("%s: got %+v in place of the answer", path, e) })
+	return e.Data
+}
+
+// watch watches a group. Events may come before the answer; they are read next.
+func (c *client) watch(group, path string) {
+	c.w.Helper()
+	var early []answer
+	c.ask("/watch", request{Group: group, Text: path}, func(e answer) { early = append(early, e) })
+	c.early = early
+}
+
+// ask sends a request and returns its answer. What comes before it is other's.
+func (c *client) ask(path string, data any, other func(answer)) answer {
+	c.w.Helper()
 	c.n++
 	id := fmt.Sprint(c.n)
 	if err := c.ws.WriteJSON(map[string]any{"path": path, "id": id, "data": data}); err != nil {
@@ -234,13 +260,14 @@ func (c *client) call(path string, data any) json.RawMessage {
 	}
 	for {
 		e := c.read()
-		if e.ID == id {
-			if strings.Contains(string(e.Data), `"code"`) {
-				c.w.Fatalf("%s: %s", path, e.Data)
-			}
-			return e.Data
+		if e.ID != id {
+			other(e)
+			continue
 		}
-		c.w.Fatalf("%s: got %+v in place of the answer", path, e)
+		if strings.Contains(string(e.Data), `"code"`) {
+			c.w.Fatalf("%s: %s", path, e.Data)
+		}
+		return e
 	}
 }
 

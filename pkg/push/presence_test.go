@@ -7,9 +7,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/router"
 	"github.com/boreas-ws/boreas/pkg/wire"
@@ -162,7 +166,7 @@ func TestWatchGroup(t *testing.T) {
 	b.routed("/watch")
 	alice := a.dial().join("room")
 	watcher := b.dial()
-	watcher.call("/watch", request{Group: "room"})
+	watcher.watch("room", "")
 	next := func(path string) (e push.PresenceEvent) {
 		t.Helper()
 		m := watcher.read()
@@ -182,7 +186,7 @@ func TestWatchGroup(t *testing.T) {
 	if e := next("/presence"); e.Event != push.EventChange || e.Count != 1 || len(e.Left) != 1 || e.Left[0].Socket != alice.id {
 		t.Errorf("the change is %+v", e)
 	}
-	watcher.call("/watch", request{Group: "room", Text: "/who"})
+	watcher.watch("room", "/who")
 	if e := next("/who"); e.Event != push.EventState || e.Count != 1 {
 		t.Errorf("the state at another path is %+v", e)
 	}
@@ -191,7 +195,7 @@ func TestWatchGroup(t *testing.T) {
 	carol := a.dial().join("room")
 	w.eventually("carol is seen", observer.has(bob.id, carol.id))
 	watcher.call("/leave", request{Group: "room"}) // nothing comes before its answer
-	watcher.call("/watch", request{Group: "nobody's"})
+	watcher.watch("nobody's", "")
 	if e := next("/presence"); e.Event != push.EventState || e.Count != 0 || e.Members == nil {
 		t.Errorf("the state of an empty group is %+v", e)
 	}
@@ -260,6 +264,105 @@ func TestWatchLargeGroup(t *testing.T) {
 			t.Fatalf("%s left %d times", id, l.left(id))
 		}
 	}
+}
+
+// TestWatchSurvivesResets: a link that breaks takes what a gateway has told with it, and
+// also that somebody watches. Both are made up for, and nobody joins or leaves twice.
+func TestWatchSurvivesResets(t *testing.T) {
+	w := newWorld(t)
+	impatient := func(cfg *backplane.Config) { cfg.Link.ResetAfter = 300 * time.Millisecond }
+	host, backend := w.node("gw-a", impatient), w.node("backend", impatient)
+	if err := host.Registry().JoinGateway(context.Background(), "public"); err != nil {
+		t.Fatal(err)
+	}
+	reset := make(chan struct{}, 10)
+	host.OnReset(func(wire.Incarnation, link.Reset) { reset <- struct{}{} })
+	w.eventually("the gateway is seen", func() bool { return len(backend.Registry().View().Gateways) == 1 })
+	l := w.watch(push.Of(backend), "room")
+	member := func(id wire.SocketID) *push.Member {
+		t.Helper()
+		m := push.Of(host).NewMember(&sink{id})
+		if _, err := m.Join("room"); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	stays, leaves := member("stays.gw-a"), member("leaves.gw-a")
+	w.eventually("both are there", l.has("stays.gw-a", "leaves.gw-a"))
+
+	if err := redis.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	leaves.End()
+	comes := member("comes.gw-a")
+	<-reset
+	if err := redis.Cont(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("what happened meanwhile is seen", l.has("stays.gw-a", "comes.gw-a"))
+	stays.End()
+	comes.End()
+	w.eventually("what happens after it is seen", l.has())
+	for _, id := range []string{"stays.gw-a", "leaves.gw-a", "comes.gw-a"} {
+		if l.left(id) != 1 {
+			t.Errorf("%s left %d times", id, l.left(id))
+		}
+	}
+}
+
+// sluggish is a receiver that takes nothing while it is slow.
+type sluggish struct {
+	sink
+	slow    atomic.Bool
+	got     chan push.PresenceEvent
+	refused chan struct{}
+	tb      testing.TB
+}
+
+func (s *sluggish) Push(_ *push.Delivery, message []byte) push.Outcome {
+	if s.slow.Load() {
+		s.refused <- struct{}{}
+		return push.Slow
+	}
+	var m struct{ Data push.PresenceEvent }
+	if err := json.Unmarshal(message, &m); err != nil {
+		s.tb.Errorf("%s: %v", message, err)
+	}
+	s.got <- m.Data
+	return push.Delivered
+}
+
+// TestSlowWatcher: a client that took no event gets the state when it does again.
+func TestSlowWatcher(t *testing.T) {
+	w := newWorld(t)
+	host := w.node("gw-a")
+	if err := host.Registry().JoinGateway(context.Background(), "public"); err != nil {
+		t.Fatal(err)
+	}
+	hub := push.Of(host)
+	r := &sluggish{sink: sink{"watcher.gw-a"}, got: make(chan push.PresenceEvent, 10), refused: make(chan struct{}, 10), tb: t}
+	watcher := hub.NewMember(r)
+	if _, err := watcher.Watch("room", ""); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-r.got; e.Event != push.EventState || e.Count != 0 {
+		t.Errorf("the first event is %+v", e)
+	}
+	r.slow.Store(true)
+	m := hub.NewMember(&sink{"s.gw-a"})
+	if _, err := m.Join("room"); err != nil {
+		t.Fatal(err)
+	}
+	<-r.refused
+	r.slow.Store(false)
+	if e := <-r.got; e.Event != push.EventState || e.Count != 1 || e.Members[0].Socket != "s.gw-a" {
+		t.Errorf("the event after the one that was dropped is %+v", e)
+	}
+	m.End()
+	if e := <-r.got; e.Event != push.EventChange || e.Count != 0 || len(e.Left) != 1 {
+		t.Errorf("the next event is %+v", e)
+	}
+	watcher.End()
 }
 
 // TestWatchRefuses: what cannot be watched.
