@@ -18,6 +18,7 @@ import (
 type Fanout struct {
 	Target   string             `json:"target"`
 	Sockets  int                `json:"sockets"`
+	Pace     int                `json:"messages_per_second"` // that were asked for
 	Rate     float64            `json:"deliveries_per_second"`
 	CPU      map[string]float64 `json:"cpu_us_per_delivery"`
 	CPUTotal float64            `json:"cpu_us_per_delivery_total"`
@@ -213,7 +214,7 @@ func order(ctx context.Context, publisher string, s fanoutShape, first, n int) e
 	return nil
 }
 
-// fanouts measures both in turn.
+// fanouts measures both in turn, and Boreas alone at ten times the pace.
 func fanouts(ctx context.Context, s *stack, o options) ([]Fanout, error) {
 	bare, bareAt, err := s.bareFanout(ctx)
 	if err != nil {
@@ -223,24 +224,32 @@ func fanouts(ctx context.Context, s *stack, o options) ([]Fanout, error) {
 	if err != nil {
 		return nil, err
 	}
-	samples := map[string][]sample{}
+	fast := fanoutShape{o.fanout.sockets, 10 * o.fanout.rate}
+	cases := []struct {
+		targets   []*target
+		publisher string
+		fanoutShape
+		samples []sample
+	}{
+		{targets: []*target{bare}, publisher: bareAt, fanoutShape: o.fanout},
+		{targets: gateways, publisher: at, fanoutShape: o.fanout},
+		{targets: gateways, publisher: at, fanoutShape: fast},
+	}
 	for round := range o.rounds {
 		progressf("pushes to %d sockets, round %d of %d", o.fanout.sockets, round+1, o.rounds)
-		for _, c := range []struct {
-			targets   []*target
-			publisher string
-		}{{[]*target{bare}, bareAt}, {gateways, at}} {
-			m, err := measureFanout(ctx, c.targets, c.publisher, o.fanout, o.warmup, o.duration)
+		for i := range cases {
+			c := &cases[i]
+			m, err := measureFanout(ctx, c.targets, c.publisher, c.fanoutShape, o.warmup, o.duration)
 			if err != nil {
-				return nil, fmt.Errorf("pushes, %s: %w", c.targets[0].name, err)
+				return nil, fmt.Errorf("pushes, %s, %d a second: %w", c.targets[0].name, c.rate, err)
 			}
-			samples[c.targets[0].name] = append(samples[c.targets[0].name], m)
+			c.samples = append(c.samples, m)
 		}
 	}
 	var all []Fanout
-	for _, name := range []string{nameBareFanout, nameBoreas} {
-		l := newLoad(shape{}, name, median(samples[name]))
-		all = append(all, Fanout{Target: name, Sockets: o.fanout.sockets, Rate: l.Rate, CPU: l.CPU, CPUTotal: l.CPUTotal})
+	for _, c := range cases {
+		l := newLoad(shape{}, c.targets[0].name, median(c.samples))
+		all = append(all, Fanout{Target: l.Target, Sockets: c.sockets, Pace: c.rate, Rate: l.Rate, CPU: l.CPU, CPUTotal: l.CPUTotal})
 	}
 	return all, nil
 }

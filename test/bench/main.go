@@ -55,7 +55,7 @@ func bench() error {
 	flag.IntVar(&o.sockets, "sockets", 10_000, "idle sockets; 0 for none")
 	flag.DurationVar(&o.micro, "micro", 200*time.Millisecond, "`time` for each Go benchmark; 0 for none")
 	flag.IntVar(&o.fanout.sockets, "receivers", 1000, "sockets that are pushed to; 0 for none")
-	flag.IntVar(&o.fanout.rate, "push-rate", 100, "messages a second that are pushed to each")
+	flag.IntVar(&o.fanout.rate, "push-rate", 100, "messages a second that are pushed to each; Boreas is also measured at ten times as many")
 	only := flag.Bool("pushes", false, "measure pushes only")
 	flag.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of gateway and service under load")
 	flag.Parse()
