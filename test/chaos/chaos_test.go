@@ -93,9 +93,12 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// What is pushed is judged by pusher, from the first number that comes.
+// What is pushed is judged by pusher, from the first number that comes to a member.
 func TestPushes(t *testing.T) {
 	var p pushes
+	p.take(probe.Numbered{From: "a", Number: 2})
+	p.take(probe.Numbered{From: "a", Number: 5})
+	p.joined()
 	for _, n := range []probe.Numbered{
 		{From: "a", Number: 7}, {From: "b", Number: 1}, {From: "a", Number: 8}, {From: "b", Number: 3}, {From: "a", Number: 8},
 		{From: "a", Number: 11}, {From: "a", Number: 10},
@@ -103,10 +106,17 @@ func TestPushes(t *testing.T) {
 		p.take(n)
 	}
 	var v verdict
-	p.judge(&v)
-	slices.SortFunc(v.unpushed, func(a, b probe.Numbered) int { return strings.Compare(a.From, b.From) })
-	if want := []probe.Numbered{{From: "a", Number: 9}, {From: "b", Number: 2}}; !slices.Equal(v.unpushed, want) || v.duplicated != 1 || v.reordered != 1 {
-		t.Errorf("missing %v, %d duplicated, %d reordered", v.unpushed, v.duplicated, v.reordered)
+	p.judge(&v, "ws://gateway")
+	var got []string
+	for _, m := range v.unpushed {
+		got = append(got, fmt.Sprint(m.From, m.Number, " at ", m.gateway))
+	}
+	slices.Sort(got)
+	if want := []string{"a9 at ws://gateway", "b2 at ws://gateway"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
+		t.Errorf("missing %v, %d duplicated, %d reordered", got, v.duplicated, v.reordered)
+	}
+	if list := untold(v.unpushed); len(list) != 2 {
+		t.Errorf("%q", list)
 	}
 }
 

@@ -1,9 +1,11 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/boreas-ws/boreas/test/probe"
@@ -19,7 +21,8 @@ const (
 )
 
 // pushes checks what is pushed to a session: of each pusher the numbers follow one
-// another, from the first that comes. The zero value is ready.
+// another, from the first that comes after the session has learned that it is a member.
+// The zero value is ready.
 type pushes map[string]*sequence
 
 // take notes a push.
@@ -35,11 +38,26 @@ func (p *pushes) take(n probe.Numbered) {
 	s.take(n.Number)
 }
 
-// judge adds up what is wrong.
-func (p *pushes) judge(v *verdict) {
+// joined notes that the session is a member from now on. What came before may have had
+// gaps: a push that began before may have been for those who were there then.
+func (p pushes) joined() {
+	for _, s := range p {
+		s.missing, s.loose = nil, true
+	}
+}
+
+// missed is a push that did not reach a session.
+type missed struct {
+	probe.Numbered
+	gateway string    // URL
+	noticed time.Time // when a later one came
+}
+
+// judge adds up what is wrong with a session at a gateway.
+func (p *pushes) judge(v *verdict, gateway string) {
 	for from, s := range *p {
-		for n := range s.missing {
-			v.unpushed = append(v.unpushed, probe.Numbered{From: from, Number: n})
+		for n, noticed := range s.missing {
+			v.unpushed = append(v.unpushed, missed{probe.Numbered{From: from, Number: n}, gateway, noticed})
 		}
 		v.duplicated += s.duplicated
 		v.reordered += s.reordered
@@ -49,9 +67,9 @@ func (p *pushes) judge(v *verdict) {
 // askPushers counts the pushes that sessions missed as lost, unless their pusher was
 // told that they might not reach everybody.
 func (r *runner) askPushers(ctx context.Context, row *Row) {
-	var lost []probe.Numbered
+	var lost []missed
 	until(ctx, resultPatience, func() bool {
-		lost = slices.DeleteFunc(slices.Clone(row.unpushed), r.toldUnreached)
+		lost = slices.DeleteFunc(slices.Clone(row.unpushed), func(m missed) bool { return r.toldUnreached(m.Numbered) })
 		return len(lost) == 0
 	})
 	row.unpushed = nil
@@ -62,9 +80,26 @@ func (r *runner) askPushers(ctx context.Context, row *Row) {
 		row.Problems = append(row.Problems, "no session was pushed to")
 	}
 	row.Lost += len(lost)
-	for _, n := range lost {
-		row.Problems = append(row.Problems, fmt.Sprintf("push %d of %s did not reach a session, and nobody was told", n.Number, n.From))
+	row.Problems = append(row.Problems, untold(lost)...)
+}
+
+// untold describes pushes that did not reach sessions: those that one session missed in
+// a row together.
+func untold(lost []missed) []string {
+	slices.SortFunc(lost, func(a, b missed) int {
+		return cmp.Or(a.noticed.Compare(b.noticed), strings.Compare(a.From, b.From), cmp.Compare(a.Number, b.Number))
+	})
+	var list []string
+	for len(lost) > 0 {
+		n := 1
+		for n < len(lost) && lost[n].From == lost[0].From && lost[n].Number == lost[0].Number+n {
+			n++
+		}
+		list = append(list, fmt.Sprintf("pushes %d to %d of %s did not reach a session at %s, which noticed at %s; nobody was told",
+			lost[0].Number, lost[n-1].Number, lost[0].From, lost[0].gateway, lost[0].noticed.Format("15:04:05.000")))
+		lost = lost[n:]
 	}
+	return list
 }
 
 // pushers is of how many pushers something has come.

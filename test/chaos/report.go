@@ -9,8 +9,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"github.com/boreas-ws/boreas/test/probe"
 )
 
 // Report is the result of a run.
@@ -32,7 +30,7 @@ type Row struct {
 	Resident    int64           // bytes: peak of the largest node so far
 	Problems    []string        // whatever else an oracle found
 
-	unpushed []probe.Numbered // pushes that sessions missed, until their pushers are asked
+	unpushed []missed // pushes that sessions missed, until their pushers are asked
 }
 
 // judge adds what a session says that ended because of one of causes, or is open.

@@ -1,21 +1,28 @@
 package chaos
 
+import "time"
+
 // sequence checks numbers that should come as 1, 2, 3... The zero value is ready.
 type sequence struct {
-	last       int              // the largest so far
-	missing    map[int]struct{} // numbers below last that have not come
+	last       int               // the largest so far
+	missing    map[int]time.Time // numbers below last that have not come, and when that was noticed
 	duplicated int
 	reordered  int
+	loose      bool // numbers may be left out before the next
 }
 
 // take notes the next number.
 func (s *sequence) take(n int) {
+	if n > s.last && s.loose {
+		s.last, s.loose = n, false
+		return
+	}
 	if n > s.last {
 		for m := s.last + 1; m < n; m++ {
 			if s.missing == nil {
-				s.missing = map[int]struct{}{}
+				s.missing = map[int]time.Time{}
 			}
-			s.missing[m] = struct{}{}
+			s.missing[m] = time.Now()
 		}
 		s.last = n
 		return

@@ -197,7 +197,9 @@ func (s *session) take(b []byte) {
 		s.pushed.take(m.Data.Numbered)
 		return
 	case m.ID == memberID:
-		s.member = m.Data.Error == "" // else it asks again: Redis may be away
+		if s.member = m.Data.Error == ""; s.member { // else it asks again: Redis may be away
+			s.pushed.joined()
+		}
 		return
 	case m.Data.Error != "" && s.messages.last == 0:
 		// The message was refused, and said so: it did not reach the instance, so the
@@ -300,7 +302,7 @@ type verdict struct {
 	refused                     string
 	closed                      bool
 	code                        int
-	unpushed                    []probe.Numbered
+	unpushed                    []missed
 }
 
 // explained reports whether one of the faults accounts for the end of the session.
@@ -325,7 +327,7 @@ func (s *session) verdict() verdict {
 		broken:     s.broken, refused: s.refused, code: s.code,
 		closed: s.closed && !(s.leaving && s.code == websocket.CloseNormalClosure),
 	}
-	s.pushed.judge(&v)
+	s.pushed.judge(&v, s.gateway)
 	if !s.closed {
 		v.lost += s.sent - s.replies.last + max(0, s.sent+s.sent/3-s.messages.last)
 	}
