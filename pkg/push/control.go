@@ -113,7 +113,7 @@ func (h *Hub) Leave(ctx context.Context, to wire.Target, group string) (Affected
 
 // order has the gateways of a target do something and adds their reports up.
 func (h *Hub) order(ctx context.Context, op string, o order) (Affected, error) {
-	gateways, err := h.resolve(ctx, o.To, &Pending{})
+	gateways, err := h.resolve(ctx, o.To)
 	if err != nil {
 		return Affected{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -258,7 +258,7 @@ func (h *Hub) listHere(_ context.Context, o order) (r report) {
 // Socket describes one socket. The error may be [ErrNoSocket] or [ErrUnanswered].
 func (h *Hub) Socket(ctx context.Context, id string) (Socket, error) {
 	to := wire.Target{Kind: wire.TargetSocket, Name: id}
-	gateways, err := h.resolve(ctx, to, &Pending{})
+	gateways, err := h.resolve(ctx, to)
 	if err != nil {
 		return Socket{}, err
 	}

@@ -23,7 +23,7 @@ func (w *world) audienceKeys() []string {
 	}
 	var found []string
 	for _, k := range keys {
-		if strings.Contains(k, ":{u.") || strings.Contains(k, ":{g.") || strings.Contains(k, "{gateways}:p:") {
+		if strings.Contains(k, "}:u.") || strings.Contains(k, "}:g.") || strings.Contains(k, "{gateways}:p:") {
 			found = append(found, k)
 		}
 	}

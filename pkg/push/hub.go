@@ -64,6 +64,7 @@ type Hub struct {
 	routes   routes
 	watches  watches
 	outboxes outboxes
+	holds    holds
 }
 
 // hubKey is what a hub is attached to its backplane under.
@@ -101,6 +102,7 @@ func newHub(bp *backplane.Backplane) *Hub {
 		}
 	}
 	bp.OnReset(h.reset)
+	h.registry.OnRevived(h.revived)
 	return h
 }
 
@@ -169,6 +171,22 @@ func (h *Hub) reset(peer wire.Incarnation, _ link.Reset) {
 	}
 	for _, q := range unanswered {
 		h.answer(q, wire.Response{Error: link.ErrReset.Error()})
+	}
+}
+
+// revived closes the sockets of users and groups, to which pushes may have been missing
+// while this node was taken for dead: their clients come back and know it.
+func (h *Hub) revived() {
+	for _, l := range h.gateways() {
+		l.Receivers(func(r Receiver) {
+			c, ok := r.(Connection)
+			if !ok {
+				return
+			}
+			if m := c.Membership(); m != nil && (m.User() != "" || len(m.Groups()) > 0) {
+				c.Disconnect(wire.CloseRestart, "the gateway was out of touch")
+			}
+		})
 	}
 }
 

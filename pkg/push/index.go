@@ -271,11 +271,19 @@ type Shown interface {
 
 // Err says, when Done is closed, why the audience will not be found.
 func (s *shown) Err() error {
+	if s.over() {
+		return s.err
+	}
+	return nil
+}
+
+// over reports whether Done is closed.
+func (s *shown) over() bool {
 	select {
 	case <-s.done:
-		return s.err
+		return true
 	default:
-		return nil
+		return false
 	}
 }
 

@@ -34,7 +34,7 @@ var ErrPage = errors.New("not a page: want a size of up to 500, and the token of
 // Sockets describes the sockets of a target, ordered by gateway and id. A socket that
 // is there all the time is on exactly one page.
 func (h *Hub) Sockets(ctx context.Context, to wire.Target, page Page) (SocketPage, error) {
-	gateways, err := h.resolve(ctx, to, &Pending{})
+	gateways, err := h.resolve(ctx, to)
 	if err != nil {
 		return SocketPage{}, err
 	}

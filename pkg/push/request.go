@@ -131,22 +131,32 @@ func (h *Hub) shower(a registry.Audience, s *shown) func([]registry.Watcher, err
 		}
 		h.routes.invalidate(a)
 		others := watchers[:0]
+		var unknown time.Duration
 		for _, w := range watchers {
-			if w.Node != h.self {
+			switch {
+			case w.Node.IsZero() && !s.over():
+				unknown = w.Left
+			case w.Node.IsZero():
+			case w.Node != h.self:
 				others = append(others, w)
 			}
 		}
-		if len(others) == 0 {
+		switch {
+		case len(others) > 0:
+			go h.show(a, s, others, unknown)
+		case unknown > 0:
+			h.hooks.Load().Shown(0, unknown)
+			h.holds.add(unknown, s)
+		default:
 			h.hooks.Load().Shown(0, 0)
 			s.end(nil)
-			return
 		}
-		go h.show(a, s, others)
 	}
 }
 
-// show tells watchers and waits until each has answered or its time is over.
-func (h *Hub) show(a registry.Audience, s *shown, watchers []registry.Watcher) {
+// show tells watchers and waits until each has answered or its time is over, and that
+// of those who are not known any more.
+func (h *Hub) show(a registry.Audience, s *shown, watchers []registry.Watcher, unknown time.Duration) {
 	start := time.Now()
 	told := make(chan struct{}, len(watchers))
 	for _, w := range watchers {
@@ -167,6 +177,7 @@ func (h *Hub) show(a registry.Audience, s *shown, watchers []registry.Watcher) {
 	for range watchers {
 		<-told
 	}
-	h.hooks.Load().Shown(len(watchers), time.Since(start))
-	s.end(nil)
+	took := max(time.Since(start), unknown)
+	h.hooks.Load().Shown(len(watchers), took)
+	h.holds.add(took-time.Since(start), s)
 }

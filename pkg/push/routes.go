@@ -27,10 +27,6 @@ type route struct {
 	looked  time.Time // when Redis was asked last
 	until   time.Time
 	hosts   []wire.Incarnation
-	// kept are gateways that Redis did not name any more, with the time until when
-	// they are asked all the same, unless they say that they have nobody: Redis may
-	// have lost data that they are about to write again.
-	kept    map[wire.Incarnation]time.Time
 	loading chan struct{} // closed at the end of the look-up that is under way; else nil
 }
 
@@ -47,18 +43,6 @@ func (c *routes) invalidate(a registry.Audience) {
 	if r := c.entries[a]; r != nil {
 		r.version++
 		r.until = time.Time{}
-	}
-}
-
-// absent notes that a gateway has nobody of an audience.
-func (c *routes) absent(a registry.Audience, g wire.Incarnation) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r := c.entries[a]; r != nil {
-		if _, ok := r.kept[g]; ok {
-			delete(r.kept, g)
-			r.hosts = slices.DeleteFunc(slices.Clone(r.hosts), func(have wire.Incarnation) bool { return have == g })
-		}
 	}
 }
 
@@ -104,7 +88,6 @@ func (c *routes) load(ctx context.Context, a registry.Audience, r *route, versio
 	start := time.Now()
 	found, err := c.hub.registry.Hosts(ctx, a, true)
 	c.hub.hooks.Load().Looked(time.Since(start), err)
-	living := c.hub.registry.View().Gateways
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(r.loading)
@@ -116,45 +99,16 @@ func (c *routes) load(ctx context.Context, a registry.Audience, r *route, versio
 		return nil, false, nil
 	}
 	hosts = slices.SortedFunc(maps.Keys(found), compareIncarnations)
-	r.keep(found, living)
-	for g := range r.kept {
-		hosts = append(hosts, g)
-	}
 	r.hosts, r.looked, r.until = hosts, start, start.Add(c.hub.registry.WatchTTL())
 	return hosts, true, nil
 }
-
-// keep notes which gateways are not named any more.
-func (r *route) keep(found map[wire.Incarnation]registry.Hosting, living map[wire.Incarnation][]string) {
-	now := time.Now()
-	before := r.hosts
-	kept := map[wire.Incarnation]time.Time{}
-	for _, g := range before {
-		_, named := found[g]
-		_, lives := living[g]
-		if named || !lives {
-			continue
-		}
-		until, known := r.kept[g]
-		if !known {
-			until = now.Add(keepFor)
-		}
-		if now.Before(until) {
-			kept[g] = until
-		}
-	}
-	r.kept = kept
-}
-
-// keepFor is how long a gateway that Redis does not name any more is asked.
-const keepFor = 10 * time.Second
 
 // sweep forgets, from time to time, the audiences that nothing is pushed to any more.
 func (c *routes) sweep() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ttl := c.hub.registry.WatchTTL()
-	c.dropUnused(time.Now().Add(-ttl - keepFor))
+	c.dropUnused(time.Now().Add(-2 * ttl))
 	if len(c.entries) == 0 {
 		c.entries, c.sweeper = map[registry.Audience]*route{}, nil // a map does not shrink
 		return

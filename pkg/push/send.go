@@ -39,7 +39,6 @@ const (
 type Pending struct {
 	hub      *Hub
 	number   wire.StreamID
-	audience registry.Audience // "" if the target is none
 	target   wire.TargetKind
 	waits    bool // for clients that do not keep up
 	cost     int
@@ -78,7 +77,7 @@ func (h *Hub) Send(ctx context.Context, m Message) (*Pending, error) {
 	p.deadline = limit.Add(resultGrace)
 	ctx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	hosts, err := h.resolve(ctx, m.To, p)
+	hosts, err := h.resolve(ctx, m.To)
 	if err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
@@ -220,9 +219,6 @@ func (h *Hub) settle(p *Pending, g wire.Incarnation, r *wire.PushResult) {
 	if f != nil {
 		f.give(p.cost)
 	}
-	if r != nil && r.Targeted == 0 && p.audience != "" {
-		h.routes.absent(p.audience, g)
-	}
 	if complete {
 		h.hooks.Load().Sent(p.target, p.result, time.Since(p.start))
 	}
@@ -247,14 +243,12 @@ func (p *Pending) add(g wire.Incarnation, r *wire.PushResult) {
 }
 
 // resolve returns the gateways' nodes that a target is on.
-func (h *Hub) resolve(ctx context.Context, t wire.Target, p *Pending) ([]wire.Incarnation, error) {
+func (h *Hub) resolve(ctx context.Context, t wire.Target) ([]wire.Incarnation, error) {
 	switch t.Kind {
 	case wire.TargetUser:
-		p.audience = registry.UserAudience(t.Name)
-		return h.routes.hosts(ctx, p.audience)
+		return h.routes.hosts(ctx, registry.UserAudience(t.Name))
 	case wire.TargetGroup:
-		p.audience = registry.GroupAudience(t.Name)
-		return h.routes.hosts(ctx, p.audience)
+		return h.routes.hosts(ctx, registry.GroupAudience(t.Name))
 	}
 	living := h.registry.View().Gateways
 	var list []wire.Incarnation

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,16 @@ func GroupAudience(group string) Audience { return audience("g.", group) }
 func audience(prefix, name string) Audience {
 	sum := sha256.Sum256([]byte(name))
 	return Audience(prefix + base64.RawURLEncoding.EncodeToString(sum[:]))
+}
+
+// shelves is how many slots the audiences share. What Redis has of each is whole, or
+// known not to be.
+const shelves = 32
+
+func (a Audience) shelf() int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(a))
+	return int(h.Sum32() % shelves)
 }
 
 // Hosting is what one gateway's node has of an audience.
@@ -49,7 +61,8 @@ func parseHosting(s string) Hosting {
 	return Hosting{Members: n, Since: time.UnixMilli(ms)}
 }
 
-// Watcher is a node that may go on using what it read about an audience.
+// Watcher is a node that may go on using what it read about an audience. Without a
+// Node it stands for those that Redis has lost.
 type Watcher struct {
 	Node wire.Incarnation
 	Left time.Duration // after that it reads again
@@ -63,22 +76,30 @@ func (r *Registry) WatchTTL() time.Duration { return r.watchLease() * 2 / 3 }
 // clocks that do not run alike.
 func (r *Registry) watchLease() time.Duration { return r.cfg.LeaseTTL / 2 }
 
+// keepMarks is how long Redis keeps the marks of a shelf that nobody marks.
+func (r *Registry) keepMarks() time.Duration { return 10 * r.cfg.LeaseTTL }
+
 // Hosts reads which gateways host an audience. With watch, this node may use the
 // answer for WatchTTL, and a gateway that begins to host the audience before then
 // tells it (see [Registry.Host]). Gateways that died within the last LeaseTTL may be
-// among them.
+// among them; so are, without members, those of which Redis may have lost entries.
 func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.Incarnation]Hosting, error) {
 	k := r.keys.audience(a)
 	ttl := int64(0)
 	if watch {
 		ttl = ms(r.watchLease())
 	}
-	c := &call{script: scriptHosts, keys: []string{k.hosts, k.watchers}, args: []any{r.self(), ttl}, n: 1}
+	c := &call{script: scriptHosts, keys: []string{k.hosts, k.watchers, k.marks}, args: []any{r.self(), ttl}, n: 1}
 	if err := r.exec(ctx, c); err != nil {
 		return nil, fmt.Errorf("read the hosts of an audience: %w", err)
 	}
-	flat, living := texts(c.reply), r.View().Gateways
+	flat, whole, living := texts(at(c.reply, 0)), texts(at(c.reply, 1)), r.View().Gateways
 	hosts := make(map[wire.Incarnation]Hosting, len(flat)/2)
+	for g := range living {
+		if !slices.Contains(whole, g.String()) {
+			hosts[g] = Hosting{}
+		}
+	}
 	strangers := map[member]Hosting{}
 	for n := 0; n+1 < len(flat); n += 2 {
 		m, err := parseMember(gatewayPrefix + flat[n])

@@ -1,5 +1,7 @@
 package registry
 
+import "strconv"
+
 // Every key and channel in Redis is named here. Names that users choose are slugs
 // (see wire.ValidateSlug), so that they cannot break out of their place, and the
 // part in braces keeps what one script touches in one slot of a Redis Cluster.
@@ -29,16 +31,22 @@ func (k keyspace) service(name string) serviceKeys {
 // there is an index of the audiences that a gateway has an entry for.
 func (k keyspace) gateways() serviceKeys { return slotKeys(string(k) + "{gateways}:") }
 
-// audience names the keys of one audience.
+// audience names the keys of one audience, and of the shelf that it is on.
 func (k keyspace) audience(a Audience) audienceKeys {
-	t := string(k) + "{" + string(a) + "}"
-	return audienceKeys{hosts: t, watchers: t + ":w"}
+	marks := k.marks(a.shelf())
+	t := marks + ":" + string(a)
+	return audienceKeys{hosts: t, watchers: t + ":w", marks: marks}
 }
+
+// marks is the key that says what of a shelf is whole: HASH gateway -> "<generation> <writing or whole> <run of the
+// server>", and "begun" -> "<Redis TIME in ms since when no watcher was lost> <run of the server>".
+func (k keyspace) marks(shelf int) string { return string(k) + "{a" + strconv.Itoa(shelf) + "}" }
 
 // audienceKeys are the keys of one audience.
 type audienceKeys struct {
 	hosts    string // HASH generation of a gateway -> "<members> <since>"
 	watchers string // ZSET node -> Redis TIME in ms until when it uses what it read; expires with the last
+	marks    string // of the shelf
 }
 
 func slotKeys(t string) serviceKeys {

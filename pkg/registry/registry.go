@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,7 @@ type Registry struct {
 	lanes   map[string]*lane            // guarded by mu: services that this node pins in
 	pinning bool                        // guarded by mu: this node is a gateway
 	roster  *roster                     // guarded by mu: what it has as a gateway; else nil
+	revived []func()                    // guarded by mu: see OnRevived
 	spawn   func(func(context.Context)) // guarded by mu: runs a goroutine; nil while Run does not run
 	ended   bool                        // guarded by mu: Run has ended
 
@@ -216,6 +218,24 @@ func (r *Registry) LeaseMargin() (time.Duration, bool) {
 // never twice at a time. f must not block for long and must not call stop, after
 // which f is called no more, except by a call that is in progress.
 func (r *Registry) OnChange(f func(old, new *View)) (stop func()) { return r.watch.onChange(f) }
+
+// OnRevived has f called when this node, a gateway, has joined again after others
+// declared it dead: in between nobody looked here for users and groups. f must not
+// block.
+func (r *Registry) OnRevived(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.revived = append(r.revived, f)
+}
+
+func (r *Registry) tellRevived() {
+	r.mu.Lock()
+	list := slices.Clone(r.revived)
+	r.mu.Unlock()
+	for _, f := range list {
+		f()
+	}
+}
 
 // incarnation parses a name that a script returned; zero if it is empty or not one.
 func incarnation(s string) wire.Incarnation {

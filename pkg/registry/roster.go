@@ -18,6 +18,12 @@ import (
 // node finds all its entries there. Number and checksum of the index are compared
 // with each renewal; when they differ, or the lease is gone, a new generation writes
 // everything again, and the one before is reaped.
+//
+// That tells nothing of the entries themselves, which a server may lose that has no
+// leases, or in a failover. So audiences share a few slots, the shelves, and in each of
+// them a mark says that the entries of this node are whole. It goes where they go, and
+// counts for one run of a server only. Until a mark is right again, those who look ask
+// this node in any case.
 type roster struct {
 	// immutable
 	r     *Registry
@@ -37,9 +43,17 @@ type roster struct {
 	joined  bool
 	cause   Cause
 	beatDue bool
+	shelves [shelves]shelf
 	retry   []*hosted // sent with unknown outcome
 	count   int       // of the index, as far as Redis confirmed it
 	sum     int64     // over the index
+}
+
+// shelf is what is known of the entries in one slot.
+type shelf struct {
+	begun   bool // Redis has the mark that they are being written
+	whole   bool // it has the mark that they are written
+	pending int  // how many of them must be written before
 }
 
 // hosted is one audience.
@@ -52,6 +66,7 @@ type hosted struct {
 	indexed bool
 	entry   string // in Redis, as far as is known
 	remains bool   // a generation before may have left an entry that no index has
+	again   bool   // is pending for its shelf
 	shown   uint64 // the last round for which those who watch were reported
 }
 
@@ -175,6 +190,9 @@ func (l *roster) work(ctx context.Context, tick <-chan time.Time) error {
 				return err
 			}
 		}
+		if err := l.mark(ctx, false); err != nil {
+			return err
+		}
 		batch := l.take()
 		if len(batch) > 0 {
 			if err := l.send(ctx, batch); err != nil {
@@ -184,6 +202,9 @@ func (l *roster) work(ctx context.Context, tick <-chan time.Time) error {
 		switch {
 		case l.beatDue && l.joined:
 			if err := l.beat(ctx, len(l.retry) == 0); err != nil {
+				return err
+			}
+			if err := l.mark(ctx, true); err != nil {
 				return err
 			}
 			l.beatDue = false
@@ -229,11 +250,11 @@ func (l *roster) join(ctx context.Context) error {
 	l.member, l.joined, l.retry, l.count, l.sum = next, true, nil, 0, 0
 	l.mu.Lock()
 	for _, e := range l.entries {
-		e.indexed, e.entry, e.shown, e.remains = false, "", 0, true
-		l.queue(e)
+		e.indexed, e.shown, e.remains = false, 0, true
 	}
 	total := len(l.entries)
 	l.mu.Unlock()
+	l.rewrite(allShelves())
 	if err := l.r.exec(ctx, l.namesCall()); err != nil {
 		return err
 	}
@@ -242,6 +263,9 @@ func (l *roster) join(ctx context.Context) error {
 		l.r.log.Warn("writes again which users and groups this gateway has", "cause", l.cause, "entries", total, "generation", next)
 	}
 	l.r.cfg.Hooks.Joined(gatewaysEntry, KindGateway, l.cause, total)
+	if l.cause == CauseDead {
+		l.r.tellRevived()
+	}
 	return nil
 }
 

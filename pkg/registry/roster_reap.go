@@ -81,7 +81,7 @@ func (r *Registry) reapGateway(ctx context.Context, name string, leaves bool) er
 		case "more":
 		case "done":
 			r.cfg.Hooks.Reaped(gatewaysEntry, KindGateway, removed)
-			return nil
+			return r.exec(ctx, r.markCalls(name, "gone", allShelves())...)
 		default: // alive, gone
 			return nil
 		}
@@ -98,8 +98,7 @@ func (r *Registry) unhost(ctx context.Context, generation string, ids []string) 
 	for chunk := range slices.Chunk(ids, rosterBatch) {
 		calls := make([]*call, len(chunk))
 		for n, id := range chunk {
-			k := r.keys.audience(Audience(id))
-			calls[n] = &call{script: scriptHost, keys: []string{k.hosts, k.watchers}, args: []any{generation, "", "0"}, n: 1}
+			calls[n] = r.hostCall(Audience(id), generation, "", "reap")
 		}
 		if err := r.exec(ctx, calls...); err != nil {
 			return err

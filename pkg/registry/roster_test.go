@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // TestReapManyAudiences removes a gateway with so many audiences that a look at the
@@ -26,12 +28,12 @@ func TestReapManyAudiences(t *testing.T) {
 	for i := range audiences {
 		a := GroupAudience(fmt.Sprint(i))
 		pipe.HSet(ctx, k.pinsOf(member.String()), string(a), "")
-		pipe.HSet(ctx, r.keys.audience(a).hosts, member.String()[len(gatewayPrefix):], "1 1 0")
+		pipe.HSet(ctx, r.keys.audience(a).hosts, member.String()[len(gatewayPrefix):], "1 1")
 	}
 	_, err := pipe.Exec(ctx)
 	s.must(err)
 	s.must(r.reap(ctx, gatewaysEntry, member.String(), true))
-	for _, pattern := range []string{"{g.*", "{gateways}:p:*"} {
+	for _, pattern := range []string{"{a*", "{gateways}:p:*"} {
 		if keys, err := client.Keys(ctx, string(r.keys)+pattern).Result(); err != nil || len(keys) > 0 {
 			t.Errorf("%d keys %s are left, %v", len(keys), pattern, err)
 		}
@@ -87,4 +89,57 @@ func TestDeafAndFenced(t *testing.T) {
 	if err := lane.work(ctx, nil); !errors.Is(err, ErrUnavailable) || calls["pins"] != 1 {
 		t.Errorf("pins: %v after %d calls", err, calls["pins"])
 	}
+}
+
+// TestMarks: a mark that a shelf is whole holds for one generation, for one run of the
+// server, and only if nothing was lost since the generation began to write.
+func TestMarks(t *testing.T) {
+	servers(t, func(t *testing.T, client *redis.Client) {
+		s := newSingle(t, client)
+		ctx := context.Background()
+		r := s.node(inc("r", 1), Hooks{})
+		first, second := gatewayMember(inc("g", 1), 1).String(), gatewayMember(inc("g", 1), 2).String()
+		a := GroupAudience("room")
+		marks := r.keys.audience(a).marks
+		mark := func(generation, state, want string) {
+			t.Helper()
+			calls := r.markCalls(generation, state, []int{a.shelf()})
+			s.must(r.exec(ctx, calls...))
+			if got := text(at(calls[0].reply, 0)); got != want {
+				t.Errorf("%s is marked as %s: %s; want %s", generation, state, got, want)
+			}
+		}
+		whole := func(want bool) {
+			t.Helper()
+			r.watch.view.Store(&View{Gateways: map[wire.Incarnation][]string{inc("g", 1): nil}})
+			found, err := r.Hosts(ctx, a, false)
+			s.must(err)
+			if _, asked := found[inc("g", 1)]; asked == want {
+				t.Errorf("the gateway is asked: %v", asked)
+			}
+		}
+		mark(first, "whole", "lost")
+		whole(false)
+		mark(first, "writing", "ok")
+		whole(false)
+		mark(first, "whole", "ok")
+		mark(first, "whole", "ok")
+		whole(true)
+		mark(second, "whole", "lost")
+		mark(second, "writing", "ok")
+		whole(false)
+		s.must(client.Del(ctx, marks).Err())
+		mark(second, "whole", "lost")
+		mark(second, "writing", "ok")
+		mark(second, "whole", "ok")
+		s.must(r.unhost(ctx, first[len(gatewayPrefix):], []string{string(a)}))
+		whole(true) // the reaped generation was an earlier one
+		s.must(client.HSet(ctx, marks, "g#1", "2 whole another").Err())
+		whole(false)
+		mark(second, "whole", "lost")
+		mark(second, "writing", "ok")
+		mark(second, "whole", "ok")
+		s.must(r.unhost(ctx, second[len(gatewayPrefix):], []string{string(a)}))
+		whole(false)
+	})
 }

@@ -27,11 +27,11 @@ func (l *roster) send(ctx context.Context, batch []*hosted) error {
 		case value == e.entry && !show:
 			continue
 		}
-		k, tell := l.r.keys.audience(e.id), "0"
+		c := l.r.hostCall(e.id, generation, value, "")
 		if show {
-			tell = "1"
+			c.args[2] = "show"
 		}
-		calls = append(calls, &call{script: scriptHost, keys: []string{k.hosts, k.watchers}, args: []any{generation, value, tell}, n: 1})
+		calls = append(calls, c)
 		about, wishes = append(about, e), append(wishes, wanted[n])
 	}
 	fenced, err := l.index(ctx, "+", add)
@@ -54,8 +54,23 @@ func (l *roster) send(ctx context.Context, batch []*hosted) error {
 		}
 		return l.beat(ctx, false) // finds out why
 	}
+	for _, e := range batch {
+		if e.again {
+			e.again = false
+			l.shelves[e.id.shelf()].pending--
+		}
+	}
 	l.forget(batch)
 	return nil
+}
+
+// hostCall writes an entry; see host.lua.
+func (r *Registry) hostCall(a Audience, generation, entry, and string) *call {
+	k := r.keys.audience(a)
+	return &call{
+		script: scriptHost, keys: []string{k.hosts, k.watchers, k.marks},
+		args: []any{generation, entry, and, ms(r.watchLease()), ms(r.keepMarks())}, n: 1,
+	}
 }
 
 // wanted returns what is wanted of each entry now.
@@ -120,7 +135,10 @@ func (l *roster) written(calls []*call, about []*hosted, wishes []wish) {
 		e.shown = w.round
 		var watchers []Watcher
 		reply := texts(c.reply)
-		for i := 1; i+1 < len(reply); i += 2 {
+		if left := number(text(at(c.reply, 1))); left > 0 {
+			watchers = append(watchers, Watcher{Left: time.Duration(left) * time.Millisecond})
+		}
+		for i := 2; i+1 < len(reply); i += 2 {
 			if who := incarnation(reply[i]); !who.IsZero() {
 				watchers = append(watchers, Watcher{who, time.Duration(number(reply[i+1])) * time.Millisecond})
 			}

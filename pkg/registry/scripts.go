@@ -64,9 +64,11 @@ var (
 	scriptIndex     = load("index")
 	scriptIndexReap = load("index_reap", "lib_clock")
 	scriptNames     = load("names", "lib_clock")
-	scriptHost      = load("host")
-	scriptHosts     = load("hosts")
 	scriptLeased    = load("leased")
+
+	scriptHost  = load("host", "lib_shelf")
+	scriptHosts = load("hosts", "lib_shelf")
+	scriptMark  = load("mark", "lib_shelf")
 )
 
 // call is one run of a script. Every script answers with a list.
@@ -85,6 +87,9 @@ type call struct {
 // scripts ran. A server
 // that lost its scripts (SCRIPT FLUSH, restart, failover) gets their text again.
 func (r *Registry) exec(ctx context.Context, calls ...*call) error {
+	if len(calls) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
 	start := time.Now()
@@ -120,9 +125,9 @@ func (r *Registry) exec(ctx context.Context, calls ...*call) error {
 // that were idle when Redis closed them are found out only one by one.
 const maxResends = 3
 
-// repeatable are the scripts that renew a lease or read. Running them again right
+// repeatable are the scripts that renew a lease, mark or read. Running them again right
 // after a run whose answer was lost changes nothing.
-var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView, scriptHosts, scriptLeased}
+var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView, scriptHosts, scriptLeased, scriptMark}
 
 // cutOff returns the repeatable calls whose connection broke. A call that timed out
 // is not among them: Redis is slow or away, and the next tick comes soon.
