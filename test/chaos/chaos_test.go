@@ -93,18 +93,25 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// What is pushed is judged by pusher, from the first number that comes to a member.
+// What is pushed is judged by pusher, from the first push that began when the session
+// was a member.
 func TestPushes(t *testing.T) {
 	var p pushes
-	p.take(probe.Numbered{From: "a", Number: 2})
-	p.take(probe.Numbered{From: "a", Number: 5})
-	p.joined()
-	for _, n := range []probe.Numbered{
-		{From: "a", Number: 7}, {From: "b", Number: 1}, {From: "a", Number: 8}, {From: "b", Number: 3}, {From: "a", Number: 8},
-		{From: "a", Number: 11}, {From: "a", Number: 10},
-	} {
-		p.take(n)
+	now := time.Now()
+	take := func(from string, number int, began time.Duration) {
+		p.take(probe.Pushed{Numbered: probe.Numbered{From: from, Number: number}, Began: now.Add(began)})
 	}
+	take("a", 2, 1)
+	take("a", 4, 2)
+	p.since = now.Add(3)
+	take("a", 6, 3)
+	take("a", 8, 4)
+	take("b", 2, 5)
+	take("a", 9, 6)
+	take("b", 4, 7)
+	take("a", 9, 6)
+	take("a", 12, 8)
+	take("a", 11, 8)
 	var v verdict
 	p.judge(&v, "ws://gateway")
 	var got []string
@@ -112,7 +119,7 @@ func TestPushes(t *testing.T) {
 		got = append(got, fmt.Sprint(m.From, m.Number, " at ", m.gateway))
 	}
 	slices.Sort(got)
-	if want := []string{"a9 at ws://gateway", "b2 at ws://gateway"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
+	if want := []string{"a10 at ws://gateway", "b3 at ws://gateway"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
 		t.Errorf("missing %v, %d duplicated, %d reordered", got, v.duplicated, v.reordered)
 	}
 	if list := untold(v.unpushed); len(list) != 2 {

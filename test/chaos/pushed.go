@@ -21,29 +21,35 @@ const (
 )
 
 // pushes checks what is pushed to a session: of each pusher the numbers follow one
-// another, from the first that comes after the session has learned that it is a member.
-// The zero value is ready.
-type pushes map[string]*sequence
-
-// take notes a push.
-func (p *pushes) take(n probe.Numbered) {
-	if *p == nil {
-		*p = pushes{}
-	}
-	s := (*p)[n.From]
-	if s == nil {
-		s = &sequence{last: n.Number - 1}
-		(*p)[n.From] = s
-	}
-	s.take(n.Number)
+// another, from the first push on that began when the session knew that it is a member.
+// Of those that began before, any may come. The zero value is ready.
+type pushes struct {
+	since time.Time // when the session learned that it is a member; zero before
+	from  map[string]*pushed
 }
 
-// joined notes that the session is a member from now on. What came before may have had
-// gaps: a push that began before may have been for those who were there then.
-func (p pushes) joined() {
-	for _, s := range p {
-		s.missing, s.loose = nil, true
+// pushed is what came from one pusher.
+type pushed struct {
+	sequence
+	owed bool // what began after the last one must come
+}
+
+// take notes a push.
+func (p *pushes) take(n probe.Pushed) {
+	if p.from == nil {
+		p.from = map[string]*pushed{}
 	}
+	s := p.from[n.From]
+	if s == nil {
+		s = &pushed{}
+		p.from[n.From] = s
+	}
+	if !s.owed && n.Number > s.last {
+		s.last = n.Number
+	} else {
+		s.take(n.Number)
+	}
+	s.owed = s.owed || !p.since.IsZero() && n.Began.After(p.since)
 }
 
 // missed is a push that did not reach a session.
@@ -55,7 +61,7 @@ type missed struct {
 
 // judge adds up what is wrong with a session at a gateway.
 func (p *pushes) judge(v *verdict, gateway string) {
-	for from, s := range *p {
+	for from, s := range p.from {
 		for n, noticed := range s.missing {
 			v.unpushed = append(v.unpushed, missed{probe.Numbered{From: from, Number: n}, gateway, noticed})
 		}
@@ -106,7 +112,7 @@ func untold(lost []missed) []string {
 func (s *session) pushers() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.pushed)
+	return len(s.pushed.from)
 }
 
 // toldUnreached reports whether a pusher knows that a push may have missed somebody.

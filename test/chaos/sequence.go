@@ -8,15 +8,10 @@ type sequence struct {
 	missing    map[int]time.Time // numbers below last that have not come, and when that was noticed
 	duplicated int
 	reordered  int
-	loose      bool // numbers may be left out before the next
 }
 
 // take notes the next number.
 func (s *sequence) take(n int) {
-	if n > s.last && s.loose {
-		s.last, s.loose = n, false
-		return
-	}
 	if n > s.last {
 		for m := s.last + 1; m < n; m++ {
 			if s.missing == nil {

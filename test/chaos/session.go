@@ -33,10 +33,10 @@ type session struct {
 	ws      *websocket.Conn
 
 	mu       sync.Mutex
-	sent     int       // messages sent, numbered from 1
-	replies  sequence  // by the number of the message they answer
-	messages sequence  // all from the instance, by its own numbers
-	pushed   pushes    // by pusher
+	sent     int      // messages sent, numbered from 1
+	replies  sequence // by the number of the message they answer
+	messages sequence // all from the instance, by its own numbers
+	pushed   pushes
 	member   bool      // is, or has asked to be, of the user and group that are pushed to
 	progress time.Time // when the last message came; zero before the first
 	broken   []string  // what no numbering explains
@@ -58,7 +58,7 @@ type message struct {
 	Data struct {
 		N int `json:"n"`
 		S int `json:"s"`
-		probe.Numbered
+		probe.Pushed
 		failure
 	} `json:"data"`
 }
@@ -194,11 +194,11 @@ func (s *session) take(b []byte) {
 		s.broken = append(s.broken, fmt.Sprintf("not an answer: %q", b))
 		return
 	case m.Path == "/pushed":
-		s.pushed.take(m.Data.Numbered)
+		s.pushed.take(m.Data.Pushed)
 		return
 	case m.ID == memberID:
 		if s.member = m.Data.Error == ""; s.member { // else it asks again: Redis may be away
-			s.pushed.joined()
+			s.pushed.since = time.Now()
 		}
 		return
 	case m.Data.Error != "" && s.messages.last == 0:

@@ -40,6 +40,12 @@ type Numbered struct {
 	Number int    `json:"number"`
 }
 
+// Pushed is what comes to the members.
+type Pushed struct {
+	Numbered
+	Began time.Time `json:"began"`
+}
+
 // pusher numbers what it pushes, and tells by events of which pushes it knows that they
 // may not have reached everybody. It ends with ctx.
 func (p *probe) pusher(ctx context.Context, hub *push.Hub, name string, to router.Target, pace time.Duration) {
@@ -51,7 +57,7 @@ func (p *probe) pusher(ctx context.Context, hub *push.Hub, name string, to route
 		case <-ctx.Done():
 			return
 		}
-		sent, err := hub.Send(ctx, push.Message{To: to, Path: "/pushed", Data: Numbered{name, n}})
+		sent, err := hub.Send(ctx, push.Message{To: to, Path: "/pushed", Data: Pushed{Numbered{name, n}, time.Now()}})
 		if err != nil {
 			continue // nothing was sent: the next attempt has the same number
 		}
