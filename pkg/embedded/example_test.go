@@ -43,7 +43,7 @@ func Example() {
 	ended := make(chan error, 1)
 	go func() { ended <- gw.Run(running) }()
 	for range time.Tick(time.Millisecond) {
-		if gw.CanServePath("/hello/world") {
+		if gw.Ready() == nil && gw.CanServePath("/hello/world") {
 			break
 		}
 	}
