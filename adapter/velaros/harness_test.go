@@ -112,7 +112,7 @@ func newRouter() *velaros.Router {
 // with the gateway alone.
 func serves(t *testing.T, gw *gateway.Gateway, path string) string {
 	t.Helper()
-	eventually(t, "the gateway serves "+path, func() bool { return gw.CanServePath(path) })
+	eventually(t, "the gateway serves "+path, func() bool { return gw.Ready() == nil && gw.CanServePath(path) })
 	server := httptest.NewServer(gw)
 	t.Cleanup(server.Close)
 	return server.URL

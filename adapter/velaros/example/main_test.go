@@ -42,7 +42,7 @@ func TestChat(t *testing.T) {
 	}()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(10 * time.Second); !gw.CanServePath("/chat/join"); {
+	for deadline := time.After(10 * time.Second); gw.Ready() != nil || !gw.CanServePath("/chat/join"); {
 		select {
 		case <-tick.C:
 		case <-deadline:
