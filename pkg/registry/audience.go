@@ -96,7 +96,7 @@ func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.
 	flat, whole, living := texts(at(c.reply, 0)), texts(at(c.reply, 1)), r.View().Gateways
 	hosts := make(map[wire.Incarnation]Hosting, len(flat)/2)
 	for g := range living {
-		if !slices.Contains(whole, g.String()) {
+		if !mutantMarks && !slices.Contains(whole, g.String()) {
 			hosts[g] = Hosting{}
 		}
 	}

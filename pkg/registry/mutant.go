@@ -6,4 +6,5 @@ package registry
 const (
 	mutantReap  = false
 	mutantFence = false
+	mutantMarks = false
 )

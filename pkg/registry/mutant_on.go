@@ -8,4 +8,5 @@ import "os"
 var (
 	mutantReap  = os.Getenv("BOREAS_MUTANT") == "reap"  // leaves the dead in Redis
 	mutantFence = os.Getenv("BOREAS_MUTANT") == "fence" // lets a gateway without a lease pin
+	mutantMarks = os.Getenv("BOREAS_MUTANT") == "marks" // believes Redis that it has all users and groups
 )

@@ -24,15 +24,17 @@ func TestMutants(t *testing.T) {
 	}
 	boreas := filepath.Join(dir, "boreas")
 	mutants := []struct {
-		name  string
-		fault int
-		proof func(Row) bool
+		name   string
+		fault  int
+		proof  func(Row) bool
+		rounds int // default: 1
 	}{
 		{name: ""}, // no damage, all faults below
-		{"dedupe", 32, func(r Row) bool { return r.Duplicated+r.Lost > 0 }},
-		{"nack", 31, func(r Row) bool { return strings.Contains(r.Verdict(), "not all sessions moved") }},
-		{"reap", 20, func(r Row) bool { return strings.Contains(r.Verdict(), "registry: ") }},
-		{"fence", 33, func(r Row) bool { return strings.Contains(r.Verdict(), "which has no lease") }},
+		{name: "dedupe", fault: 32, proof: func(r Row) bool { return r.Duplicated+r.Lost > 0 }},
+		{name: "nack", fault: 31, proof: func(r Row) bool { return strings.Contains(r.Verdict(), "not all sessions moved") }},
+		{name: "reap", fault: 20, proof: func(r Row) bool { return strings.Contains(r.Verdict(), "registry: ") }},
+		{name: "fence", fault: 33, proof: func(r Row) bool { return strings.Contains(r.Verdict(), "which has no lease") }},
+		{name: "marks", fault: 10, proof: func(r Row) bool { return r.Lost > 0 && strings.Contains(r.Verdict(), "nobody was told") }, rounds: 10},
 	}
 	for _, m := range mutants {
 		faults := []int{m.fault}
@@ -45,7 +47,7 @@ func TestMutants(t *testing.T) {
 		t.Run("mutant "+m.name, func(t *testing.T) {
 			report, err := Run(t.Context(), Config{
 				Programs: cluster.Programs{Boreas: boreas, Probe: []string{boreas, "chaos-instance"}, Env: []string{"BOREAS_MUTANT=" + m.name}},
-				Seed:     1, Rounds: 1, Sessions: 12, Faults: faults, patience: 15 * time.Second,
+				Seed:     1, Rounds: max(m.rounds, 1), Sessions: 12, Faults: faults, patience: 15 * time.Second,
 			})
 			if err != nil {
 				t.Fatal(err)
