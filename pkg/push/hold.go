@@ -11,8 +11,8 @@ import (
 type holds struct {
 	mu    sync.Mutex
 	list  []hold      // guarded by mu
-	timer *time.Timer // guarded by mu: nil while list is empty
-	due   time.Time   // guarded by mu: of timer
+	timer *time.Timer // guarded by mu: nil before the first
+	due   time.Time   // guarded by mu: of timer; zero while list is empty
 }
 
 type hold struct {
@@ -34,25 +34,25 @@ func (h *holds) add(d time.Duration, s *shown) {
 	defer h.mu.Unlock()
 	e := hold{time.Now().Add(d), s}
 	h.list = append(h.list, e)
-	if h.timer == nil || e.until.Add(holdGrain).Before(h.due) {
+	if h.due.IsZero() || e.until.Add(holdGrain).Before(h.due) {
 		h.wait(e.until)
 	}
 }
 
 // wait has end called at a time, and no earlier. mu is held.
 func (h *holds) wait(until time.Time) {
-	if h.timer != nil {
-		h.timer.Stop()
-	}
 	h.due = until.Add(holdGrain)
-	h.timer = time.AfterFunc(time.Until(h.due), h.end)
+	if h.timer == nil {
+		h.timer = time.AfterFunc(time.Until(h.due), h.end)
+		return
+	}
+	h.timer.Reset(time.Until(h.due))
 }
 
 // end confirms those whose time is over.
 func (h *holds) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.timer = nil
 	now := time.Now()
 	var next time.Time
 	h.list = slices.DeleteFunc(h.list, func(e hold) bool {
@@ -66,7 +66,7 @@ func (h *holds) end() {
 		return false
 	})
 	if len(h.list) == 0 {
-		h.list = nil // let the array go
+		h.list, h.due = nil, time.Time{} // let the array go
 		return
 	}
 	h.wait(next)

@@ -137,6 +137,10 @@ func TestEncodings(t *testing.T) {
 	for _, e := range encodings {
 		clients = append(clients, a.dial(e.Subprotocol()))
 	}
+	w.eventually("all three are there", func() bool {
+		p, err := hub.Sockets(context.Background(), router.ToGateway("public"), push.Page{})
+		return err == nil && len(p.Sockets) == 3
+	})
 	for _, test := range []struct {
 		data any
 		want [3]string
@@ -145,10 +149,10 @@ func TestEncodings(t *testing.T) {
 		{router.Payloads{envelope.JSON: []byte(`1`), envelope.Protobuf: []byte("\x08\x01")}, [3]string{`1`, "\x01", "\x08\x01"}},
 		{router.Payloads{envelope.MsgPack: []byte("\x81\xa1n\x02")}, [3]string{`{"n":2}`, "\x81\xa1n\x02", `{"n":2}`}},
 	} {
-		w.eventually("all three get it", func() bool {
-			r, err := hub.Push(context.Background(), push.Message{To: router.ToGateway("public"), Path: "/p", Data: test.data})
-			return err == nil && r.Delivered == 3
-		})
+		r, err := hub.Push(context.Background(), push.Message{To: router.ToGateway("public"), Path: "/p", Data: test.data})
+		if err != nil || r.Delivered != 3 {
+			t.Fatalf("%+v, %v", r, err)
+		}
 		for i, e := range encodings {
 			_ = clients[i].ws.SetReadDeadline(time.Now().Add(patience))
 			_, b, err := clients[i].ws.ReadMessage()

@@ -34,15 +34,39 @@ type route struct {
 // date go first.
 const maxRoutes = 16384
 
-func (c *routes) init(h *Hub) { c.hub, c.entries = h, map[registry.Audience]*route{} }
+func (c *routes) init(h *Hub) {
+	c.hub, c.entries = h, map[registry.Audience]*route{}
+	h.registry.OnChange(func(old, now *registry.View) {
+		for g := range now.Gateways {
+			if _, known := old.Gateways[g]; !known {
+				c.invalidateAll()
+				return
+			}
+		}
+	})
+}
+
+// invalidateAll forgets what is known: a gateway has joined, of which Redis may have
+// lacked entries when they were read.
+func (c *routes) invalidateAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.entries {
+		r.invalidate()
+	}
+}
+
+func (r *route) invalidate() {
+	r.version++
+	r.until = time.Time{}
+}
 
 // invalidate forgets what is known of an audience. Pushes that begin later look again.
 func (c *routes) invalidate(a registry.Audience) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r := c.entries[a]; r != nil {
-		r.version++
-		r.until = time.Time{}
+		r.invalidate()
 	}
 }
 

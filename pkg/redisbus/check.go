@@ -53,7 +53,11 @@ func (t *Topology) Check(ctx context.Context, log *slog.Logger) {
 // check returns what is wrong with one server.
 func check(ctx context.Context, c *redis.Client) (problems []string) {
 	info := map[string]string{}
-	for line := range strings.Lines(c.Info(ctx).Val()) {
+	text, err := c.Info(ctx).Result()
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		problems = append(problems, "Redis does not let this user call INFO: pushes to users and groups may be lost, unnoticed, after a failover")
+	}
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		info[name] = value
 	}

@@ -24,8 +24,12 @@ func TestCheck(t *testing.T) {
 		!strings.Contains(got, "pubsub 1048576 1048576 60") {
 		t.Errorf("got %s", got)
 	}
-	must(t, srv.Client().Do(t.Context(), "acl", "setuser", "default", "-info", "-config").Err())
-	if got := warnings(); got != "" {
-		t.Errorf("what may not be seen is not a problem: %s", got)
+	must(t, srv.Client().Do(t.Context(), "acl", "setuser", "default", "-config").Err())
+	if got := warnings(); strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, "noeviction") {
+		t.Errorf("settings that may not be seen are a problem: %s", got)
+	}
+	must(t, srv.Client().Do(t.Context(), "acl", "setuser", "default", "-info").Err())
+	if got := warnings(); strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, "INFO") {
+		t.Errorf("without INFO: %s", got)
 	}
 }

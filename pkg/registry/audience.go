@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,7 +80,7 @@ func (r *Registry) keepMarks() time.Duration { return 10 * r.cfg.LeaseTTL }
 
 // Hosts reads which gateways host an audience. With watch, this node may use the
 // answer for WatchTTL, and a gateway that begins to host the audience before then
-// tells it (see [Registry.Host]). Gateways that died within the last LeaseTTL may be
+// tells it (see [Registry.Host]). It must read again when a gateway joins. Gateways that died within the last LeaseTTL may be
 // among them; so are, without members, those of which Redis may have lost entries.
 func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.Incarnation]Hosting, error) {
 	k := r.keys.audience(a)
@@ -93,10 +92,14 @@ func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.
 	if err := r.exec(ctx, c); err != nil {
 		return nil, fmt.Errorf("read the hosts of an audience: %w", err)
 	}
-	flat, whole, living := texts(at(c.reply, 0)), texts(at(c.reply, 1)), r.View().Gateways
+	flat, living := texts(at(c.reply, 0)), r.View().Gateways
+	whole := make(map[wire.Incarnation]bool, len(living))
+	for _, g := range texts(at(c.reply, 1)) {
+		whole[incarnation(g)] = true
+	}
 	hosts := make(map[wire.Incarnation]Hosting, len(flat)/2)
 	for g := range living {
-		if !mutantMarks && !slices.Contains(whole, g.String()) {
+		if !mutantMarks && !whole[g] {
 			hosts[g] = Hosting{}
 		}
 	}
@@ -132,7 +135,7 @@ func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.
 // called once Redis has an entry, with those who may go on without knowing: from when
 // they have been told, or their time is over, every push finds this node. It is
 // called from one of the registry's goroutines and must not block. It may be called
-// again, after a loss of data; with an error, if the node is or becomes no gateway.
+// again, when this node was taken for dead or Redis has lost its lease; with an error, if the node is or becomes no gateway.
 func (r *Registry) Host(a Audience, h Hosting, seen func([]Watcher, error)) {
 	r.mu.Lock()
 	l := r.roster

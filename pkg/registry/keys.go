@@ -1,7 +1,5 @@
 package registry
 
-import "strconv"
-
 // Every key and channel in Redis is named here. Names that users choose are slugs
 // (see wire.ValidateSlug), so that they cannot break out of their place, and the
 // part in braces keeps what one script touches in one slot of a Redis Cluster.
@@ -38,9 +36,19 @@ func (k keyspace) audience(a Audience) audienceKeys {
 	return audienceKeys{hosts: t, watchers: t + ":w", marks: marks}
 }
 
-// marks is the key that says what of a shelf is whole: HASH gateway -> "<generation> <writing or whole> <run of the
-// server>", and "begun" -> "<Redis TIME in ms since when no watcher was lost> <run of the server>".
-func (k keyspace) marks(shelf int) string { return string(k) + "{a" + strconv.Itoa(shelf) + "}" }
+// marks is the key that says what of a shelf is whole: HASH gateway -> "<generation> <exchange that began to write>
+// <last exchange> <writing or whole> <run of the server>", and "begun" -> "<Redis TIME in ms since when no watcher was
+// lost> <run of the server>".
+func (k keyspace) marks(shelf int) string { return string(k) + "{" + shelfTags[shelf] + "}" }
+
+// shelfTags put the shelves into slots of a Redis Cluster that are equally far from each
+// other, so that masters with as many slots have as many shelves.
+var shelfTags = [shelves]string{
+	"a56", "a41", "a63", "a74", "a27", "a30", "a12", "a4",
+	"a57", "a40", "a62", "a75", "a26", "a31", "a13", "a5",
+	"a54", "a43", "a61", "a76", "a25", "a32", "a10", "a6",
+	"a55", "a42", "a60", "a77", "a24", "a33", "a11", "a7",
+}
 
 // audienceKeys are the keys of one audience.
 type audienceKeys struct {

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -12,8 +13,8 @@ import (
 // at all. At most one exchange is under way, and what gathers meanwhile goes with the
 // next one.
 //
-// The entries of audiences lie in as many slots, so no script can keep them right
-// with a lease. An index of them, in the slot of the leases, can: an audience is in
+// The entries of audiences lie in other slots than the leases, so no script can keep
+// them right with a lease. An index of them, in the slot of the leases, can: an audience is in
 // the index before it has an entry, and as long as it has one. Whoever reaps this
 // node finds all its entries there. Number and checksum of the index are compared
 // with each renewal; when they differ, or the lease is gone, a new generation writes
@@ -23,7 +24,8 @@ import (
 // leases, or in a failover. So audiences share a few slots, the shelves, and in each of
 // them a mark says that the entries of this node are whole. It goes where they go, and
 // counts for one run of a server only. Until a mark is right again, those who look ask
-// this node in any case.
+// this node in any case. Exchanges are numbered, and the mark has the number of the last
+// one, so that what comes late, after an exchange that followed it, changes nothing.
 type roster struct {
 	// immutable
 	r     *Registry
@@ -39,21 +41,24 @@ type roster struct {
 	cancel  context.CancelFunc   // guarded by mu: ends run
 
 	// owned by run
-	member  string // lease member of the present generation; "" before the first
-	joined  bool
-	cause   Cause
-	beatDue bool
-	shelves [shelves]shelf
-	retry   []*hosted // sent with unknown outcome
-	count   int       // of the index, as far as Redis confirmed it
-	sum     int64     // over the index
+	generation member
+	member     string // its lease member; "" before the first
+	joined     bool
+	cause      Cause
+	beatDue    bool
+	markDue    bool   // the marks are to be looked at
+	number     uint64 // of the last exchange about entries or marks
+	shelves    [shelves]shelf
+	retry      []*hosted // sent with unknown outcome
+	count      int       // of the index, as far as Redis confirmed it
+	sum        int64     // over the index
 }
 
 // shelf is what is known of the entries in one slot.
 type shelf struct {
-	begun   bool // Redis has the mark that they are being written
-	whole   bool // it has the mark that they are written
-	pending int  // how many of them must be written before
+	began   uint64 // the exchange that marked that they are being written; 0: none yet
+	whole   bool   // they are marked as written
+	pending int    // how many of them must be written before
 }
 
 // hosted is one audience.
@@ -77,7 +82,8 @@ type wish struct {
 	round uint64 // counts the values of seen, from 1
 }
 
-// rosterBatch is how many audiences one exchange is about.
+// rosterBatch is how many audiences one exchange is about, and how many that were tried
+// before.
 const rosterBatch = 256
 
 func newRoster(r *Registry) *roster {
@@ -190,38 +196,36 @@ func (l *roster) work(ctx context.Context, tick <-chan time.Time) error {
 				return err
 			}
 		}
-		if err := l.mark(ctx, false); err != nil {
-			return err
+		if l.beatDue { // before all else: a server without leases that is away must not cost the lease
+			if err := l.beat(ctx, len(l.retry) == 0); err != nil {
+				return err
+			}
+			l.beatDue, l.markDue = false, true
+			continue
 		}
+		unmarked := l.mark(ctx, l.markDue)
+		l.markDue = l.markDue && unmarked != nil
 		batch := l.take()
 		if len(batch) > 0 {
 			if err := l.send(ctx, batch); err != nil {
 				return err
 			}
 		}
-		switch {
-		case l.beatDue && l.joined:
-			if err := l.beat(ctx, len(l.retry) == 0); err != nil {
-				return err
-			}
-			if err := l.mark(ctx, true); err != nil {
-				return err
-			}
-			l.beatDue = false
-		case len(batch) == 0:
-			return nil
+		if unmarked != nil || len(batch) == 0 {
+			return unmarked
 		}
 	}
 	return nil
 }
 
-// take returns what to deal with next.
+// take returns what to deal with next. What was tried before does not hold up the rest.
 func (l *roster) take() []*hosted {
-	batch := l.retry
-	l.retry = nil
+	n := min(rosterBatch, len(l.retry))
+	batch := slices.Clone(l.retry[:n])
+	l.retry = l.retry[n:]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(max(rosterBatch-len(batch), 0), len(l.fresh))
+	n = min(rosterBatch, len(l.fresh))
 	for _, e := range l.fresh[:n] {
 		e.queued = false
 		batch = append(batch, e)
@@ -232,9 +236,16 @@ func (l *roster) take() []*hosted {
 	return batch
 }
 
+// next numbers an exchange.
+func (l *roster) next() uint64 {
+	l.number++
+	return l.number
+}
+
 // join starts a generation and has everything written again.
 func (l *roster) join(ctx context.Context) error {
-	next := gatewayMember(l.r.cfg.Self, l.r.hosting.Add(1)).String()
+	generation := gatewayMember(l.r.cfg.Self, l.r.hosting.Add(1))
+	next := generation.String()
 	c := &call{
 		script: scriptJoin,
 		keys:   []string{l.keys.leases, l.keys.clock, l.keys.checksums, l.keys.version, l.keys.dead},
@@ -247,14 +258,21 @@ func (l *roster) join(ctx context.Context) error {
 		return fmt.Errorf("%w (%s)", ErrSuperseded, text(at(c.reply, 1)))
 	}
 	before := l.member
-	l.member, l.joined, l.retry, l.count, l.sum = next, true, nil, 0, 0
+	l.generation, l.member, l.joined, l.retry, l.count, l.sum = generation, next, true, nil, 0, 0
 	l.mu.Lock()
 	for _, e := range l.entries {
 		e.indexed, e.shown, e.remains = false, 0, true
 	}
 	total := len(l.entries)
 	l.mu.Unlock()
-	l.rewrite(allShelves())
+	all := make([]int, shelves)
+	for n := range all {
+		all[n] = n
+	}
+	l.rewrite(all)
+	if before != "" && l.cause == CauseDead {
+		l.r.tellRevived()
+	}
 	if err := l.r.exec(ctx, l.namesCall()); err != nil {
 		return err
 	}
@@ -263,9 +281,6 @@ func (l *roster) join(ctx context.Context) error {
 		l.r.log.Warn("writes again which users and groups this gateway has", "cause", l.cause, "entries", total, "generation", next)
 	}
 	l.r.cfg.Hooks.Joined(gatewaysEntry, KindGateway, l.cause, total)
-	if l.cause == CauseDead {
-		l.r.tellRevived()
-	}
 	return nil
 }
 

@@ -1,25 +1,28 @@
 package registry
 
 import (
+	"cmp"
 	"context"
-	"strings"
 )
 
 // mark brings the marks of the shelves up to date: of those that are written now and,
 // if told to check, of those that were: with the mark Redis may have lost entries. Then
-// of those that are to be written. It must come before anything is written.
+// of those that are to be written, of which nothing is written before. An error says
+// that some could not be marked.
 func (l *roster) mark(ctx context.Context, check bool) error {
-	if !l.joined {
-		return nil
+	number := l.next()
+	var ends, begins []*call
+	whole := l.shelvesThat(func(s shelf) bool { return s.began > 0 && s.pending == 0 && (check || !s.whole) })
+	for _, n := range whole {
+		ends = append(ends, l.r.markCall(l.generation, "whole", n, number, l.shelves[n].began))
 	}
-	whole := l.shelvesThat(func(s shelf) bool { return s.begun && s.pending == 0 && (check || !s.whole) })
-	ends := l.r.markCalls(l.member, "whole", whole)
-	if err := l.r.exec(ctx, ends...); err != nil {
-		return err
-	}
+	unended := l.r.exec(ctx, ends...)
 	var lost []int
 	for i, n := range whole {
-		if l.shelves[n].whole = text(at(ends[i].reply, 0)) == "ok"; !l.shelves[n].whole {
+		switch text(at(ends[i].reply, 0)) {
+		case "ok":
+			l.shelves[n].whole = true
+		case "lost":
 			lost = append(lost, n)
 		}
 	}
@@ -27,14 +30,17 @@ func (l *roster) mark(ctx context.Context, check bool) error {
 		entries := l.rewrite(lost)
 		l.r.log.Warn("writes users and groups again that Redis may have lost", "entries", entries, "slots", len(lost))
 	}
-	begin := l.shelvesThat(func(s shelf) bool { return !s.begun })
-	if err := l.r.exec(ctx, l.r.markCalls(l.member, "writing", begin)...); err != nil {
-		return err
-	}
+	begin := l.shelvesThat(func(s shelf) bool { return s.began == 0 })
 	for _, n := range begin {
-		l.shelves[n].begun = true
+		begins = append(begins, l.r.markCall(l.generation, "writing", n, number, 0))
 	}
-	return nil
+	unbegun := l.r.exec(ctx, begins...)
+	for i, n := range begin {
+		if text(at(begins[i].reply, 0)) == "ok" {
+			l.shelves[n].began = number
+		}
+	}
+	return cmp.Or(unended, unbegun)
 }
 
 func (l *roster) shelvesThat(are func(shelf) bool) (list []int) {
@@ -46,44 +52,31 @@ func (l *roster) shelvesThat(are func(shelf) bool) (list []int) {
 	return list
 }
 
-// rewrite has all entries of some shelves written again, and returns how many there are.
+// rewrite has all entries of some shelves written again, one shelf after the other, and
+// returns how many there are.
 func (l *roster) rewrite(which []int) (entries int) {
-	var again [shelves]bool
-	for _, n := range which {
-		l.shelves[n], again[n] = shelf{}, true
-	}
+	var on [shelves][]*hosted
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
-		if n := e.id.shelf(); again[n] {
+		n := e.id.shelf()
+		on[n] = append(on[n], e)
+	}
+	for _, n := range which {
+		l.shelves[n] = shelf{pending: len(on[n])}
+		entries += len(on[n])
+		for _, e := range on[n] {
 			e.entry, e.again = "", true
-			l.shelves[n].pending++
-			entries++
 			l.queue(e)
 		}
 	}
 	return entries
 }
 
-// allShelves lists them.
-func allShelves() []int {
-	list := make([]int, shelves)
-	for n := range list {
-		list[n] = n
+// markCall marks a shelf for a gateway's generation; see mark.lua.
+func (r *Registry) markCall(m member, state string, shelf int, number, began uint64) *call {
+	return &call{
+		script: scriptMark, keys: []string{r.keys.marks(shelf)}, n: 1,
+		args: []any{m.incarnation.String(), m.generation, state, ms(r.keepMarks()), number, began},
 	}
-	return list
-}
-
-// markCalls marks shelves for a gateway's generation, named as its lease; see mark.lua.
-func (r *Registry) markCalls(lease, state string, which []int) []*call {
-	generation := lease[len(gatewayPrefix):]
-	dot := strings.LastIndexByte(generation, '.')
-	calls := make([]*call, len(which))
-	for i, n := range which {
-		calls[i] = &call{
-			script: scriptMark, keys: []string{r.keys.marks(n)},
-			args: []any{generation[:dot], generation[dot+1:], state, ms(r.keepMarks())}, n: 1,
-		}
-	}
-	return calls
 }

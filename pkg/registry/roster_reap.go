@@ -58,7 +58,7 @@ func (r *Registry) reapGateway(ctx context.Context, name string, leaves bool) er
 	if err != nil || m.kind != KindGateway {
 		return nil //nolint:nilerr // not ours: leave it alone
 	}
-	k, force, cursor, removed := r.keys.gateways(), "0", "0", 0
+	k, force, cursor, removed := r.keys.gateways(), "0", "", 0
 	if leaves {
 		force = "1"
 	}
@@ -81,24 +81,33 @@ func (r *Registry) reapGateway(ctx context.Context, name string, leaves bool) er
 		case "more":
 		case "done":
 			r.cfg.Hooks.Reaped(gatewaysEntry, KindGateway, removed)
-			return r.exec(ctx, r.markCalls(name, "gone", allShelves())...)
+			return nil
 		default: // alive, gone
 			return nil
 		}
+		if cursor == "" {
+			calls := make([]*call, shelves)
+			for n := range calls {
+				calls[n] = r.markCall(m, "gone", n, 0, 0)
+			}
+			if err := r.exec(ctx, calls...); err != nil {
+				return err
+			}
+		}
 		cursor, done = reply[1], reply[2:]
 		removed += len(done)
-		if err := r.unhost(ctx, name[len(gatewayPrefix):], done); err != nil {
+		if err := r.unhost(ctx, m, done); err != nil {
 			return err
 		}
 	}
 }
 
 // unhost removes entries of a generation.
-func (r *Registry) unhost(ctx context.Context, generation string, ids []string) error {
+func (r *Registry) unhost(ctx context.Context, m member, ids []string) error {
 	for chunk := range slices.Chunk(ids, rosterBatch) {
 		calls := make([]*call, len(chunk))
 		for n, id := range chunk {
-			calls[n] = r.hostCall(Audience(id), generation, "", "reap")
+			calls[n] = r.hostCall(Audience(id), m, "", "reap", 0)
 		}
 		if err := r.exec(ctx, calls...); err != nil {
 			return err
@@ -126,7 +135,7 @@ func (r *Registry) removeOrphans(ctx context.Context, a Audience, entries map[me
 			continue
 		}
 		delete(entries, members[n])
-		if err := r.unhost(ctx, members[n].String()[len(gatewayPrefix):], []string{string(a)}); err != nil {
+		if err := r.unhost(ctx, members[n], []string{string(a)}); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -92,54 +93,268 @@ func TestDeafAndFenced(t *testing.T) {
 }
 
 // TestMarks: a mark that a shelf is whole holds for one generation, for one run of the
-// server, and only if nothing was lost since the generation began to write.
+// server, and only if nothing was lost since the generation began to write; and what
+// comes late changes nothing.
 func TestMarks(t *testing.T) {
 	servers(t, func(t *testing.T, client *redis.Client) {
 		s := newSingle(t, client)
 		ctx := context.Background()
 		r := s.node(inc("r", 1), Hooks{})
-		first, second := gatewayMember(inc("g", 1), 1).String(), gatewayMember(inc("g", 1), 2).String()
+		r.watch.view.Store(&View{Gateways: map[wire.Incarnation][]string{inc("g", 1): nil}})
+		first, second := gatewayMember(inc("g", 1), 1), gatewayMember(inc("g", 1), 2)
 		a := GroupAudience("room")
-		marks := r.keys.audience(a).marks
-		mark := func(generation, state, want string) {
+		k := r.keys.audience(a)
+		run := func(what, want string, c *call) {
 			t.Helper()
-			calls := r.markCalls(generation, state, []int{a.shelf()})
-			s.must(r.exec(ctx, calls...))
-			if got := text(at(calls[0].reply, 0)); got != want {
-				t.Errorf("%s is marked as %s: %s; want %s", generation, state, got, want)
+			s.must(r.exec(ctx, c))
+			if got := text(at(c.reply, 0)); got != want {
+				t.Errorf("%s: %s; want %s", what, got, want)
 			}
+		}
+		mark := func(m member, state string, number, began uint64, want string) {
+			t.Helper()
+			run(fmt.Sprint(m, " is marked as ", state), want, r.markCall(m, state, a.shelf(), number, began))
+		}
+		host := func(m member, entry string, number uint64, want string) {
+			t.Helper()
+			run(fmt.Sprint(m, " has ", entry), want, r.hostCall(a, m, entry, "", number))
 		}
 		whole := func(want bool) {
 			t.Helper()
-			r.watch.view.Store(&View{Gateways: map[wire.Incarnation][]string{inc("g", 1): nil}})
 			found, err := r.Hosts(ctx, a, false)
 			s.must(err)
-			if _, asked := found[inc("g", 1)]; asked == want {
-				t.Errorf("the gateway is asked: %v", asked)
+			if h, asked := found[inc("g", 1)]; asked && h.Members == 0 == want {
+				t.Errorf("the gateway is asked: %v", found)
 			}
 		}
-		mark(first, "whole", "lost")
+		mark(first, "whole", 1, 1, "lost")
 		whole(false)
-		mark(first, "writing", "ok")
+		mark(first, "writing", 2, 0, "ok")
 		whole(false)
-		mark(first, "whole", "ok")
-		mark(first, "whole", "ok")
+		mark(first, "whole", 3, 1, "lost")
+		mark(first, "whole", 3, 2, "ok")
+		mark(first, "whole", 4, 2, "ok")
 		whole(true)
-		mark(second, "whole", "lost")
-		mark(second, "writing", "ok")
+		host(first, "1 1", 5, "ok")
+		host(first, "", 4, "late")
+		mark(first, "writing", 4, 0, "late")
+		whole(true)
+		mark(second, "whole", 6, 2, "lost")
+		mark(second, "writing", 6, 0, "ok")
+		host(first, "9 1", 7, "late")
+		whole(true) // there is an entry
+		host(second, "", 7, "ok")
 		whole(false)
-		s.must(client.Del(ctx, marks).Err())
-		mark(second, "whole", "lost")
-		mark(second, "writing", "ok")
-		mark(second, "whole", "ok")
-		s.must(r.unhost(ctx, first[len(gatewayPrefix):], []string{string(a)}))
+		s.must(client.Del(ctx, k.marks, k.hosts).Err())
+		mark(second, "whole", 8, 6, "lost")
+		mark(second, "writing", 6, 0, "ok") // late, but who should know
+		mark(second, "whole", 9, 8, "lost")
+		mark(second, "writing", 10, 0, "ok")
+		mark(second, "whole", 11, 10, "ok")
+		s.must(r.unhost(ctx, first, []string{string(a)}))
 		whole(true) // the reaped generation was an earlier one
-		s.must(client.HSet(ctx, marks, "g#1", "2 whole another").Err())
+		s.must(client.HSet(ctx, k.marks, "g#1", "2 10 11 whole another").Err())
 		whole(false)
-		mark(second, "whole", "lost")
-		mark(second, "writing", "ok")
-		mark(second, "whole", "ok")
-		s.must(r.unhost(ctx, second[len(gatewayPrefix):], []string{string(a)}))
+		mark(second, "whole", 12, 10, "lost")
+		mark(second, "writing", 13, 0, "ok")
+		mark(second, "whole", 14, 13, "ok")
+		s.must(r.unhost(ctx, second, []string{string(a)}))
 		whole(false)
 	})
+}
+
+// TestShelfTags: masters of a Redis Cluster with equally many slots have equally many
+// shelves.
+func TestShelfTags(t *testing.T) {
+	slot := func(tag string) int { // CRC-16/XMODEM, as the specification of Redis Cluster says
+		crc := uint16(0)
+		for _, b := range []byte(tag) {
+			crc ^= uint16(b) << 8
+			for range 8 {
+				top := crc >> 15
+				crc = crc<<1 ^ top*0x1021
+			}
+		}
+		return int(crc) % 16384
+	}
+	if slot("123456789") != 0x31c3 {
+		t.Fatalf("slot %#x", slot("123456789"))
+	}
+	for n, tag := range shelfTags {
+		if slot(tag)/(16384/shelves) != n {
+			t.Errorf("%s is in slot %d", tag, slot(tag))
+		}
+	}
+}
+
+// cut lets commands fail before they reach Redis.
+type cut struct{ breaks func(redis.Cmder) bool }
+
+var errCut = errors.New("cut off")
+
+func (c cut) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c cut) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if c.breaks(cmd) {
+			cmd.SetErr(errCut)
+			return errCut
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (c cut) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) (err error) {
+		var rest []redis.Cmder
+		for _, cmd := range cmds {
+			if c.breaks(cmd) {
+				cmd.SetErr(errCut)
+				err = errCut
+			} else {
+				rest = append(rest, cmd)
+			}
+		}
+		return errors.Join(err, next(ctx, rest))
+	}
+}
+
+// cutting is a client whose commands can be made to fail.
+func cutting(t *testing.T, client *redis.Client, breaks func(redis.Cmder) bool) *redis.Client {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Network: client.Options().Network, Addr: client.Options().Addr})
+	t.Cleanup(func() { _ = c.Close() })
+	c.AddHook(cut{breaks})
+	return c
+}
+
+// about reports whether a command names a key.
+func about(cmd redis.Cmder, key string) bool { return slices.Contains(cmd.Args(), any(key)) }
+
+// TestShelfAway: a shelf cannot be marked, or its server, which has no lease, is away. The
+// lease is renewed, and audiences elsewhere are written; those of the shelf when it works
+// again.
+func TestShelfAway(t *testing.T) {
+	plain := realServer(t)
+	s := newSingle(t, plain)
+	ctx := context.Background()
+	var away, unmarkable atomic.Bool
+	var beats atomic.Int64
+	there, elsewhere := GroupAudience("room"), GroupAudience("another room")
+	marks := newKeyspace(s.namespace).marks(there.shelf())
+	r, err := New(Config{
+		Client: cutting(t, plain, func(cmd redis.Cmder) bool {
+			return about(cmd, marks) && (away.Load() || unmarkable.Load() && about(cmd, "writing"))
+		}),
+		Namespace: s.namespace, Self: inc("g", 1), LeaseTTL: modelTTL, CallTimeout: soon,
+		Hooks: Hooks{Call: func(script string, _ int, _ time.Duration, err error) {
+			if script == "beat" && err == nil {
+				beats.Add(1)
+			}
+		}},
+	})
+	s.must(err)
+	l := newRoster(r)
+	unmarkable.Store(true)
+	if err := l.work(ctx, nil); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("a shelf could not be marked: %v", err)
+	}
+	var shown []Audience
+	join := func(a Audience) { l.host(a, Hosting{Members: 1}, func([]Watcher, error) { shown = append(shown, a) }) }
+	join(there)
+	join(elsewhere)
+	l.beatDue = true
+	if err := l.work(ctx, nil); !errors.Is(err, ErrUnavailable) || beats.Load() != 1 || !slices.Equal(shown, []Audience{elsewhere}) {
+		t.Errorf("%v, %d renewals, %v are shown", err, beats.Load(), shown)
+	}
+	l.beatDue = true
+	if err := l.work(ctx, nil); !errors.Is(err, ErrUnavailable) || beats.Load() != 2 {
+		t.Errorf("%v, %d renewals", err, beats.Load())
+	}
+	unmarkable.Store(false)
+	s.must(l.work(ctx, nil))
+	if !slices.Equal(shown, []Audience{elsewhere, there}) {
+		t.Errorf("%v are shown", shown)
+	}
+	s.must(l.work(ctx, nil))
+	if list := l.shelvesThat(func(s shelf) bool { return !s.whole }); len(list) > 0 {
+		t.Errorf("shelves %v are not whole", list)
+	}
+
+	away.Store(true) // when all was well
+	shown = nil
+	join(there)
+	join(elsewhere)
+	if err := l.work(ctx, nil); !errors.Is(err, ErrUnavailable) || !slices.Equal(shown, []Audience{elsewhere}) {
+		t.Errorf("%v, %v are shown", err, shown)
+	}
+	away.Store(false)
+	s.must(l.work(ctx, nil))
+	if !slices.Equal(shown, []Audience{elsewhere, there}) {
+		t.Errorf("%v are shown", shown)
+	}
+}
+
+// TestReapRemovesMarks: also of a gateway without audiences, when the first attempt fails.
+func TestReapRemovesMarks(t *testing.T) {
+	plain := realServer(t)
+	s := newSingle(t, plain)
+	ctx := context.Background()
+	g := s.node(inc("g", 1), Hooks{})
+	l := newRoster(g)
+	s.must(l.work(ctx, nil))
+	broken := false
+	other, err := New(Config{
+		Client: cutting(t, plain, func(cmd redis.Cmder) bool {
+			gone := about(cmd, "gone") && !broken
+			broken = broken || gone
+			return gone
+		}),
+		Namespace: s.namespace, Self: inc("r", 1), LeaseTTL: modelTTL, CallTimeout: soon,
+	})
+	s.must(err)
+	if err := other.reapGateway(ctx, l.member, true); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("an exchange was broken off: %v", err)
+	}
+	s.must(other.reapGateway(ctx, l.member, true))
+	for n := range shelves {
+		if left, err := plain.HKeys(ctx, g.keys.marks(n)).Result(); err != nil || !slices.Equal(left, []string{"begun"}) {
+			t.Errorf("shelf %d: %v, %v", n, left, err)
+		}
+	}
+}
+
+// TestRevived: who was declared dead learns it, also if the exchange after the one that
+// made it a gateway again fails.
+func TestRevived(t *testing.T) {
+	plain := realServer(t)
+	s := newSingle(t, plain)
+	ctx := context.Background()
+	var joined, broken atomic.Bool
+	r, err := New(Config{
+		Client: cutting(t, plain, func(cmd redis.Cmder) bool {
+			if about(cmd, scriptJoin.sha) {
+				joined.Store(true)
+			}
+			return about(cmd, scriptNames.sha) && joined.Load() && broken.CompareAndSwap(false, true)
+		}),
+		Namespace: s.namespace, Self: inc("g", 1), LeaseTTL: modelTTL, CallTimeout: soon,
+	})
+	s.must(err)
+	revived := 0
+	r.OnRevived(func() { revived++ })
+	broken.Store(true)
+	l := newRoster(r)
+	s.must(l.work(ctx, nil))
+	s.must(plain.ZAdd(ctx, l.keys.leases, redis.Z{Member: l.member}).Err()) // condemned
+	joined.Store(false)
+	broken.Store(false)
+	l.beatDue = true
+	if err := l.work(ctx, nil); !errors.Is(err, ErrUnavailable) || !broken.Load() {
+		t.Fatalf("the names could not be written: %v", err)
+	}
+	s.must(l.work(ctx, nil))
+	if revived != 1 {
+		t.Errorf("revived %d times", revived)
+	}
 }

@@ -1,21 +1,27 @@
 package registry
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
-// send brings a batch to Redis.
+// send brings a batch to Redis. What fails is tried again, and does not hold up the
+// rest.
 func (l *roster) send(ctx context.Context, batch []*hosted) error {
-	wanted := l.wanted(batch)
+	wanted, number := l.wanted(batch), l.next()
 	var add, drop []*hosted
 	var calls []*call
 	var about []*hosted
 	var wishes []wish // of about
-	generation := l.member[len(gatewayPrefix):]
+	again := map[*hosted]bool{}
 	for n, e := range batch {
 		value, show := wanted[n].want.entry(), wanted[n].round != e.shown
 		switch {
+		case l.shelves[e.id.shelf()].began == 0: // what is written now could be lost unseen
+			again[e] = true
+			continue
 		case value == "" && !e.indexed && !e.remains:
 			continue
 		case value == "" && e.indexed:
@@ -27,49 +33,70 @@ func (l *roster) send(ctx context.Context, batch []*hosted) error {
 		case value == e.entry && !show:
 			continue
 		}
-		c := l.r.hostCall(e.id, generation, value, "")
+		also := ""
 		if show {
-			c.args[2] = "show"
+			also = "show"
 		}
-		calls = append(calls, c)
+		calls = append(calls, l.r.hostCall(e.id, l.generation, value, also, number))
 		about, wishes = append(about, e), append(wishes, wanted[n])
 	}
 	fenced, err := l.index(ctx, "+", add)
-	if err == nil && !fenced && len(calls) > 0 {
-		if err = l.r.exec(ctx, calls...); err == nil {
-			l.written(calls, about, wishes)
-			fenced, err = l.index(ctx, "-", drop)
-		}
-	}
 	if err != nil || fenced {
-		l.retry = append(l.retry, batch...)
 		for _, e := range batch {
-			e.entry = "" // nobody knows
+			again[e] = true
 		}
-		if err != nil {
-			return err
+	} else {
+		err = l.r.exec(ctx, calls...)
+		for n, c := range calls {
+			if c.err == nil && text(at(c.reply, 0)) == "ok" {
+				l.written(c, about[n], wishes[n])
+			} else {
+				again[about[n]] = true
+			}
 		}
-		if !l.r.cfg.Alive() {
-			return errDeaf
+		drop = slices.DeleteFunc(drop, func(e *hosted) bool { return again[e] })
+		var undropped error
+		if fenced, undropped = l.index(ctx, "-", drop); undropped != nil || fenced {
+			for _, e := range drop {
+				again[e] = true
+			}
 		}
-		return l.beat(ctx, false) // finds out why
+		err = cmp.Or(err, undropped)
 	}
+	l.settle(batch, again)
+	if err != nil || !fenced {
+		return err
+	}
+	if !l.r.cfg.Alive() {
+		return errDeaf
+	}
+	return l.beat(ctx, false) // finds out why
+}
+
+// settle notes which of a batch are done, and which must be tried again.
+func (l *roster) settle(batch []*hosted, again map[*hosted]bool) {
+	done := batch[:0]
 	for _, e := range batch {
-		if e.again {
+		switch {
+		case again[e]:
+			e.entry = "" // nobody knows
+			l.retry = append(l.retry, e)
+			continue
+		case e.again:
 			e.again = false
 			l.shelves[e.id.shelf()].pending--
 		}
+		done = append(done, e)
 	}
-	l.forget(batch)
-	return nil
+	l.forget(done)
 }
 
 // hostCall writes an entry; see host.lua.
-func (r *Registry) hostCall(a Audience, generation, entry, and string) *call {
+func (r *Registry) hostCall(a Audience, m member, entry, also string, number uint64) *call {
 	k := r.keys.audience(a)
 	return &call{
-		script: scriptHost, keys: []string{k.hosts, k.watchers, k.marks},
-		args: []any{generation, entry, and, ms(r.watchLease()), ms(r.keepMarks())}, n: 1,
+		script: scriptHost, keys: []string{k.hosts, k.watchers, k.marks}, n: 1,
+		args: []any{m.incarnation.String(), m.generation, entry, also, ms(r.watchLease()), ms(r.keepMarks()), number},
 	}
 }
 
@@ -124,27 +151,24 @@ func (l *roster) note(e *hosted, indexed bool) {
 	e.indexed = indexed
 }
 
-// written records entries and tells who may not have seen them.
-func (l *roster) written(calls []*call, about []*hosted, wishes []wish) {
-	for n, c := range calls {
-		e, w := about[n], wishes[n]
-		e.entry, e.remains = text(c.args[1]), false
-		if e.entry == "" || e.shown == w.round {
-			continue
-		}
-		e.shown = w.round
-		var watchers []Watcher
-		reply := texts(c.reply)
-		if left := number(text(at(c.reply, 1))); left > 0 {
-			watchers = append(watchers, Watcher{Left: time.Duration(left) * time.Millisecond})
-		}
-		for i := 2; i+1 < len(reply); i += 2 {
-			if who := incarnation(reply[i]); !who.IsZero() {
-				watchers = append(watchers, Watcher{who, time.Duration(number(reply[i+1])) * time.Millisecond})
-			}
-		}
-		w.seen(watchers, nil)
+// written records an entry and tells who may not have seen it.
+func (l *roster) written(c *call, e *hosted, w wish) {
+	e.entry, e.remains = w.want.entry(), false
+	if e.entry == "" || e.shown == w.round {
+		return
 	}
+	e.shown = w.round
+	var watchers []Watcher
+	reply := texts(c.reply)
+	if left := number(text(at(c.reply, 1))); left > 0 {
+		watchers = append(watchers, Watcher{Left: time.Duration(left) * time.Millisecond})
+	}
+	for i := 2; i+1 < len(reply); i += 2 {
+		if who := incarnation(reply[i]); !who.IsZero() {
+			watchers = append(watchers, Watcher{who, time.Duration(number(reply[i+1])) * time.Millisecond})
+		}
+	}
+	w.seen(watchers, nil)
 }
 
 // forget drops what is neither wanted nor in Redis.

@@ -2,7 +2,7 @@
 -- KEYS: 1 leases, 2 clock, 3 checksums, 4 version, 5 dead, 6 the generation's index, 7 names
 -- ARGV: 1 lease member, 2 "1" to remove it though its lease is good (its owner leaves), 3 TTL in ms, 4 channel, 5 what to publish,
 --       6 how long to remember the dead in ms, 7 about how many audiences to return, 8 the node's incarnation,
---       9 cursor ("0" at first), 10... audiences whose entry is removed
+--       9 cursor ("" at first), 10... audiences whose entry is removed
 -- Returns: {"alive"}; {"gone"}: unknown here; {"more", cursor, audience...}: remove those entries, if any, and call again; {"done"}
 -- Atomic because a lease may be renewed meanwhile, and from the first call on nothing may be added to the index.
 local member, ttl = ARGV[1], tonumber(ARGV[3])
@@ -23,6 +23,9 @@ if redis.call('HDEL', KEYS[3], member) == 1 or lease > 0 then
     redis.call('HDEL', KEYS[7], ARGV[8])
   end
   bump(KEYS[4], ARGV[4], ARGV[5])
+end
+if ARGV[9] == '' then -- whoever removes the marks can be sure now that the generation is dead, and will be found again
+  return {'more', '0'}
 end
 for n = 10, #ARGV do
   redis.call('HDEL', KEYS[6], ARGV[n])

@@ -14,10 +14,9 @@ local function millis()
 end
 
 -- begun returns since when the shelf has lost no watchers. The marks are kept for `keep` ms if nobody marks again.
-local function begun(marks, now, keep)
-  local id = run()
+local function begun(marks, id, now, keep)
   local since, before = string.match(redis.call('HGET', marks, 'begun') or '', '^(%d+) (%w+)$')
-  if before == id then
+  if before == id and tonumber(since) <= now then
     return tonumber(since)
   end
   redis.call('HSET', marks, 'begun', string.format('%.0f ', now) .. id)
@@ -25,10 +24,16 @@ local function begun(marks, now, keep)
   return now
 end
 
--- unmark removes a gateway's mark, if it is not a later generation's.
-local function unmark(marks, gateway, generation)
-  local by = string.match(redis.call('HGET', marks, gateway) or '', '^(%d+) ')
-  if by and tonumber(by) <= tonumber(generation) then
-    redis.call('HDEL', marks, gateway)
-  end
+-- mark reads a gateway's mark: the generation, the exchange that began to write, the last exchange, "writing" or "whole", and the
+-- run of the server; nil if there is none.
+local function mark(marks, gateway)
+  local generation, began, last, state, id =
+    string.match(redis.call('HGET', marks, gateway) or '', '^(%d+) (%d+) (%d+) (%a+) (%w+)$')
+  return tonumber(generation), began, tonumber(last), state, id
+end
+
+-- late tells whether an exchange is an earlier one than that of a mark: nobody waits for it any more, and what it wanted may be over.
+local function late(by, last, generation, number)
+  generation = tonumber(generation)
+  return by and (by > generation or by == generation and last > tonumber(number))
 end
