@@ -14,8 +14,8 @@ import (
 // next one.
 //
 // The entries of audiences lie in other slots than the leases, so no script can keep
-// them right with a lease. An index of them, in the slot of the leases, can: an audience is in
-// the index before it has an entry, and as long as it has one. Whoever reaps this
+// them right with a lease. An index of them, in the slot of the leases, can: an audience
+// is in the index before it has an entry, and as long as it has one. Whoever reaps this
 // node finds all its entries there. Number and checksum of the index are compared
 // with each renewal; when they differ, or the lease is gone, a new generation writes
 // everything again, and the one before is reaped.
@@ -72,6 +72,7 @@ type hosted struct {
 	entry   string // in Redis, as far as is known
 	remains bool   // a generation before may have left an entry that no index has
 	again   bool   // is pending for its shelf
+	retried bool   // is in retry
 	shown   uint64 // the last round for which those who watch were reported
 }
 
@@ -223,6 +224,9 @@ func (l *roster) take() []*hosted {
 	n := min(rosterBatch, len(l.retry))
 	batch := slices.Clone(l.retry[:n])
 	l.retry = l.retry[n:]
+	for _, e := range batch {
+		e.retried = false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n = min(rosterBatch, len(l.fresh))
@@ -261,7 +265,7 @@ func (l *roster) join(ctx context.Context) error {
 	l.generation, l.member, l.joined, l.retry, l.count, l.sum = generation, next, true, nil, 0, 0
 	l.mu.Lock()
 	for _, e := range l.entries {
-		e.indexed, e.shown, e.remains = false, 0, true
+		e.indexed, e.shown, e.remains, e.retried = false, 0, true, false
 	}
 	total := len(l.entries)
 	l.mu.Unlock()

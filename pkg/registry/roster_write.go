@@ -80,7 +80,10 @@ func (l *roster) settle(batch []*hosted, again map[*hosted]bool) {
 		switch {
 		case again[e]:
 			e.entry = "" // nobody knows
-			l.retry = append(l.retry, e)
+			if !e.retried {
+				l.retry = append(l.retry, e)
+			}
+			e.retried = true
 			continue
 		case e.again:
 			e.again = false
