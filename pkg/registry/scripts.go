@@ -122,8 +122,9 @@ func (r *Registry) exec(ctx context.Context, calls ...*call) error {
 }
 
 // maxResends is how often calls are sent again whose connection broke: connections
-// that were idle when Redis closed them are found out only one by one.
-const maxResends = 3
+// that were idle when Redis closed them are found out only one by one, and there are as
+// many as there ever were exchanges at a time.
+const maxResends = 10
 
 // repeatable are the scripts that renew a lease, mark or read. Running them again right
 // after a run whose answer was lost changes nothing.
