@@ -80,8 +80,9 @@ func (r *Registry) keepMarks() time.Duration { return 10 * r.cfg.LeaseTTL }
 
 // Hosts reads which gateways host an audience. With watch, this node may use the
 // answer for WatchTTL, and a gateway that begins to host the audience before then
-// tells it (see [Registry.Host]). It must read again when a gateway joins. Gateways that died within the last LeaseTTL may be
-// among them; so are, without members, those of which Redis may have lost entries.
+// tells it (see [Registry.Host]). It must read again when a gateway joins. Gateways
+// that died within the last LeaseTTL may be among them; so are, without members, those
+// of which Redis may have lost entries.
 func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.Incarnation]Hosting, error) {
 	k := r.keys.audience(a)
 	ttl := int64(0)
@@ -135,7 +136,8 @@ func (r *Registry) Hosts(ctx context.Context, a Audience, watch bool) (map[wire.
 // called once Redis has an entry, with those who may go on without knowing: from when
 // they have been told, or their time is over, every push finds this node. It is
 // called from one of the registry's goroutines and must not block. It may be called
-// again, when this node was taken for dead or Redis has lost its lease; with an error, if the node is or becomes no gateway.
+// again, when this node was taken for dead or Redis has lost its lease; with an error,
+// if the node is or becomes no gateway.
 func (r *Registry) Host(a Audience, h Hosting, seen func([]Watcher, error)) {
 	r.mu.Lock()
 	l := r.roster
