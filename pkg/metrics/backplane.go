@@ -83,7 +83,7 @@ func (m *Metrics) link() link.Hooks {
 }
 
 func (m *Metrics) registry() registry.Hooks {
-	reaped := m.counter(registryReaped)
+	reaped, rewritten := m.counter(registryReaped), m.counter(registryRewritten)
 	return registry.Hooks{
 		Call: func(script string, _ int, took time.Duration, err error) {
 			m.histogram(registryScript, script).time(took)
@@ -98,6 +98,7 @@ func (m *Metrics) registry() registry.Hooks {
 			m.counter(registryReaps, string(kind)).add(1)
 			reaped.add(pins)
 		},
+		Rewritten: rewritten.add,
 	}
 }
 

@@ -45,7 +45,8 @@ func TestPushAndQuota(t *testing.T) {
 	p.Sent(wire.TargetUser, push.Result{Unanswered: []string{"a", "b"}}, time.Second)
 	p.Fanned(wire.TargetUser, 5, 3, 1, time.Millisecond)
 	p.Dropped(wire.DropSlow, 2)
-	p.Looked(time.Millisecond, errors.New("away"))
+	p.Forgot(9)
+	p.Looked(2, time.Millisecond, errors.New("away"))
 	p.Shown(4, time.Millisecond)
 	p.Present(3, 2)
 	q.Call(7, time.Millisecond, errors.New("away"))
@@ -55,7 +56,8 @@ func TestPushAndQuota(t *testing.T) {
 		"boreas_push_unanswered_gateways_total": 2, "boreas_push_sockets_targeted_total": 5,
 		"boreas_push_sockets_delivered_total": 3, "boreas_push_sockets_dropped_total": 2,
 		"boreas_push_presence_joins_total": 3, "boreas_push_presence_leaves_total": 2,
-		"boreas_push_lookup_failures_total": 1, "boreas_quota_call_failures_total": 1,
+		"boreas_push_lookup_failures_total": 1, "boreas_push_unsure_gateways_total": 2,
+		"boreas_push_lookups_forgotten_total": 9, "boreas_quota_call_failures_total": 1,
 		"boreas_quota_untracked_connections_total": 1,
 	} {
 		families := m.Gather().Families

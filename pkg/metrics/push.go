@@ -14,6 +14,7 @@ func (m *Metrics) Push() push.Hooks {
 		return push.Hooks{}
 	}
 	lookup, failed, shown := m.histogram(pushLookup), m.counter(pushLookups), m.histogram(pushShown)
+	unsure, forgot := m.counter(pushUnsure), m.counter(pushForgot)
 	joined, left := m.counter(pushJoins), m.counter(pushLeaves)
 	type ofTarget struct {
 		duration                        *histogram
@@ -37,13 +38,15 @@ func (m *Metrics) Push() push.Hooks {
 			t.delivered.add(delivered)
 		},
 		Dropped: func(reason wire.DropReason, sockets int) { m.counter(pushDropped, string(reason)).add(sockets) },
-		Looked: func(took time.Duration, err error) {
+		Looked: func(n int, took time.Duration, err error) {
 			lookup.time(took)
+			unsure.add(n)
 			if err != nil {
 				failed.add(1)
 			}
 		},
-		Shown: func(_ int, took time.Duration) { shown.time(took) },
+		Forgot: forgot.add,
+		Shown:  func(_ int, took time.Duration) { shown.time(took) },
 		Present: func(in, out int) {
 			joined.add(in)
 			left.add(out)

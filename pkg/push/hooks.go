@@ -17,8 +17,12 @@ type Hooks struct {
 	Fanned func(target wire.TargetKind, targeted, delivered, queued int, took time.Duration)
 	// Dropped is told of pushes that did not reach a connection of this node.
 	Dropped func(reason wire.DropReason, sockets int)
-	// Looked is told of each look-up of an audience's gateways in Redis.
-	Looked func(took time.Duration, err error)
+	// Looked is told of each look-up of an audience's gateways in Redis, and how many of
+	// them are asked only because Redis may have lost what they have.
+	Looked func(unsure int, took time.Duration, err error)
+	// Forgot is told how many look-ups are forgotten before their time, since there are
+	// too many.
+	Forgot func(lookups int)
 	// Shown is told how long it took until all nodes knew of an audience that is new
 	// on this node, and how many had to be told.
 	Shown func(told int, took time.Duration)
@@ -38,7 +42,10 @@ func (h Hooks) orNothing() Hooks {
 		h.Dropped = func(wire.DropReason, int) {}
 	}
 	if h.Looked == nil {
-		h.Looked = func(time.Duration, error) {}
+		h.Looked = func(int, time.Duration, error) {}
+	}
+	if h.Forgot == nil {
+		h.Forgot = func(int) {}
 	}
 	if h.Shown == nil {
 		h.Shown = func(int, time.Duration) {}

@@ -2,11 +2,14 @@ package push_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/boreas-ws/boreas/pkg/backplane"
 	"github.com/boreas-ws/boreas/pkg/gateway"
 	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/router"
@@ -49,6 +52,8 @@ func TestLostEntries(t *testing.T) {
 		}
 		return r
 	}
+	var unsure atomic.Int64
+	hub.Observe(push.Hooks{Looked: func(n int, _ time.Duration, _ error) { unsure.Add(int64(n)) }})
 	for range 3 {
 		w.loseAudiences()
 		if r := to("one"); r.Delivered != 1 {
@@ -62,6 +67,36 @@ func TestLostEntries(t *testing.T) {
 		r := to("one")
 		return r.Delivered == 1 && r.Gateways == 1
 	})
+	if unsure.Load() == 0 {
+		t.Error("no look-up named a gateway of which Redis had lost something")
+	}
+}
+
+// TestSenderLooksAgain: what a sender remembers ends when a gateway joins. Redis may have
+// lacked entries of it, and the sender did not ask it since it did not know of it.
+func TestSenderLooksAgain(t *testing.T) {
+	w := newWorld(t)
+	long := func(c *backplane.Config) { c.LeaseTTL = 10 * patience }
+	hub := push.Of(w.node("backend", long))
+	looks := make(chan struct{}, 100)
+	hub.Observe(push.Hooks{Looked: func(int, time.Duration, error) { looks <- struct{}{} }})
+	say := func() (looked int) {
+		t.Helper()
+		if _, err := hub.Push(context.Background(), push.Message{To: router.ToGroup("room"), Path: "/p"}); err != nil {
+			t.Fatal(err)
+		}
+		return len(looks)
+	}
+	for range 2 {
+		if looked := say(); looked != 1 {
+			t.Fatalf("%d look-ups; the first push needs one, the second none", looked)
+		}
+	}
+	w.gateway("gw-a", gateway.Config{})
+	w.eventually("the sender looks again", func() bool { return say() == 2 })
+	if looked := say(); looked != 2 {
+		t.Errorf("%d look-ups after one gateway has joined", looked)
+	}
 }
 
 // TestLostWatchers: Redis has lost that a sender remembers where a group is. A join at

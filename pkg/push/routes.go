@@ -30,8 +30,8 @@ type route struct {
 	loading chan struct{} // closed at the end of the look-up that is under way; else nil
 }
 
-// maxRoutes is how many audiences are remembered; beyond it those that are out of
-// date go first.
+// maxRoutes is how many audiences are remembered. When there are more, those that are
+// out of date are forgotten, then others until an eighth is free.
 const maxRoutes = 16384
 
 func (c *routes) init(h *Hub) {
@@ -111,7 +111,13 @@ func (c *routes) hosts(ctx context.Context, a registry.Audience) ([]wire.Incarna
 func (c *routes) load(ctx context.Context, a registry.Audience, r *route, version uint64) (hosts []wire.Incarnation, ok bool, err error) {
 	start := time.Now()
 	found, err := c.hub.registry.Hosts(ctx, a, true)
-	c.hub.hooks.Load().Looked(time.Since(start), err)
+	unsure := 0
+	for _, h := range found {
+		if h.Members == 0 {
+			unsure++
+		}
+	}
+	c.hub.hooks.Load().Looked(unsure, time.Since(start), err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(r.loading)
@@ -151,17 +157,16 @@ func (c *routes) makeRoom() {
 		return
 	}
 	now := time.Now()
+	maps.DeleteFunc(c.entries, func(_ registry.Audience, r *route) bool { return r.loading == nil && !now.Before(r.until) })
+	forgot := 0
 	for a, r := range c.entries {
-		if r.loading == nil && now.After(r.until) {
-			delete(c.entries, a)
-		}
-	}
-	for a, r := range c.entries {
-		if len(c.entries) < maxRoutes {
+		if len(c.entries) <= maxRoutes-maxRoutes/8 {
 			break
 		}
 		if r.loading == nil {
 			delete(c.entries, a)
+			forgot++
 		}
 	}
+	c.hub.hooks.Load().Forgot(forgot)
 }

@@ -17,6 +17,10 @@ type Hooks struct {
 	// Reaped is told when this node removed a dead member and, for a gateway, how
 	// many pins of it.
 	Reaped func(service string, kind MemberKind, pins int)
+
+	// Rewritten is told how many entries of users and groups this node writes again,
+	// because Redis may have lost them or others took the node for dead.
+	Rewritten func(entries int)
 }
 
 // Cause says why a membership was written to Redis.
@@ -39,6 +43,9 @@ func (h Hooks) withDefaults() Hooks {
 	}
 	if h.Reaped == nil {
 		h.Reaped = func(string, MemberKind, int) {}
+	}
+	if h.Rewritten == nil {
+		h.Rewritten = func(int) {}
 	}
 	return h
 }

@@ -277,15 +277,13 @@ func (l *roster) join(ctx context.Context) error {
 	if before != "" && l.cause == CauseDead {
 		l.r.tellRevived()
 	}
-	if err := l.r.exec(ctx, l.namesCall()); err != nil {
-		return err
-	}
 	if before != "" {
 		l.r.reaper.add(gatewaysEntry, before, false)
 		l.r.log.Warn("writes again which users and groups this gateway has", "cause", l.cause, "entries", total, "generation", next)
+		l.r.cfg.Hooks.Rewritten(total)
 	}
 	l.r.cfg.Hooks.Joined(gatewaysEntry, KindGateway, l.cause, total)
-	return nil
+	return l.r.exec(ctx, l.namesCall()) // if it fails, the next renewal writes them
 }
 
 func (l *roster) namesCall() *call {

@@ -29,6 +29,7 @@ func (l *roster) mark(ctx context.Context, check bool) error {
 	if len(lost) > 0 {
 		entries := l.rewrite(lost)
 		l.r.log.Warn("writes users and groups again that Redis may have lost", "entries", entries, "slots", len(lost))
+		l.r.cfg.Hooks.Rewritten(entries)
 	}
 	begin := l.shelvesThat(func(s shelf) bool { return s.began == 0 })
 	for _, n := range begin {

@@ -325,12 +325,13 @@ func TestReapRemovesMarks(t *testing.T) {
 }
 
 // TestRevived: who was declared dead learns it, also if the exchange after the one that
-// made it a gateway again fails.
+// made it a gateway again fails. What it writes again is counted.
 func TestRevived(t *testing.T) {
 	plain := realServer(t)
 	s := newSingle(t, plain)
 	ctx := context.Background()
 	var joined, broken atomic.Bool
+	var rewritten []int
 	r, err := New(Config{
 		Client: cutting(t, plain, func(cmd redis.Cmder) bool {
 			if about(cmd, scriptJoin.sha) {
@@ -339,13 +340,20 @@ func TestRevived(t *testing.T) {
 			return about(cmd, scriptNames.sha) && joined.Load() && broken.CompareAndSwap(false, true)
 		}),
 		Namespace: s.namespace, Self: inc("g", 1), LeaseTTL: modelTTL, CallTimeout: soon,
+		Hooks: Hooks{Rewritten: func(entries int) { rewritten = append(rewritten, entries) }},
 	})
 	s.must(err)
 	revived := 0
 	r.OnRevived(func() { revived++ })
 	broken.Store(true)
 	l := newRoster(r)
+	room := GroupAudience("room")
+	l.host(room, Hosting{Members: 1}, func([]Watcher, error) {})
 	s.must(l.work(ctx, nil))
+	s.must(l.work(ctx, nil)) // marks the shelf as whole
+	if len(rewritten) > 0 {
+		t.Errorf("writes %v entries again of which none was lost", rewritten)
+	}
 	s.must(plain.ZAdd(ctx, l.keys.leases, redis.Z{Member: l.member}).Err()) // condemned
 	joined.Store(false)
 	broken.Store(false)
@@ -356,5 +364,15 @@ func TestRevived(t *testing.T) {
 	s.must(l.work(ctx, nil))
 	if revived != 1 {
 		t.Errorf("revived %d times", revived)
+	}
+	if !slices.Equal(rewritten, []int{1}) {
+		t.Errorf("wrote %v entries again after it was taken for dead", rewritten)
+	}
+	s.must(l.work(ctx, nil))
+	s.must(plain.Del(ctx, r.keys.audience(room).marks).Err())
+	l.beatDue = true
+	s.must(l.work(ctx, nil))
+	if !slices.Equal(rewritten, []int{1, 1}) {
+		t.Errorf("wrote %v entries again after their shelf was lost, too", rewritten)
 	}
 }
