@@ -182,6 +182,7 @@ func TestCompressionOfPushes(t *testing.T) {
 	gw := compressing(w, Config{})
 	plain := gw.dial()
 	clients := []*wsClient{gw.dialDeflate(), gw.dialDeflate(), gw.dialDeflate()}
+	w.eventually("the gateway has all clients", func() bool { return gw.SocketCount() == len(clients)+1 })
 	noise := make([]byte, 4000)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
 	for _, msg := range []string{message("/a", "1", strings.Repeat("x", 4000)), message("/a", "1", random(4000)), string(noise), "short"} {
