@@ -54,9 +54,10 @@
 // delay when idle. An exchange of unknown outcome is repeated; every operation is
 // idempotent. A Pin whose caller gave up becomes an unpin.
 //
-// A node that left or died is remembered in Redis for a minute. That is how a view
-// tells death from lost data: a member that vanished without such a trace stays
-// in the view until it has been missing for a LeaseTTL.
+// A node that left or died is remembered in Redis for a minute, as a gateway of users
+// and groups for an hour. That is how a view tells death from lost data: a member that
+// vanished without such a trace stays in the view until it has been missing for a
+// LeaseTTL.
 //
 // # Not guaranteed
 //

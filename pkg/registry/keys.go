@@ -37,8 +37,8 @@ func (k keyspace) audience(a Audience) audienceKeys {
 }
 
 // marks is the key that says what of a shelf is whole: HASH gateway -> "<generation> <exchange that began to write>
-// <last exchange> <writing or whole> <run of the server>", and "begun" -> "<Redis TIME in ms since when no watcher was
-// lost> <run of the server>".
+// <last exchange> <writing or whole> <run of the server as a master>", and "begun" -> "<Redis TIME in ms since when no watcher was
+// lost> <that run>".
 func (k keyspace) marks(shelf int) string { return string(k) + "{" + shelfTags[shelf] + "}" }
 
 // shelfTags put the shelves into slots of a Redis Cluster that are equally far from each
@@ -78,7 +78,7 @@ type serviceKeys struct {
 	checksums string // HASH lease member of a gateway -> sum over its pins
 	clock     string // HASH tick, clock, hold: the lease clock
 	version   string // INT
-	dead      string // ZSET lease member -> when it died, for a minute
+	dead      string // ZSET lease member -> when it died; forgotten in time
 	pins      string // start of the names of the HASHes socket -> instance
 }
 

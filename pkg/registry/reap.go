@@ -13,6 +13,9 @@ const (
 	// rememberDead is how long Redis tells who died, so that everybody who polls
 	// meanwhile can tell a death from lost data.
 	rememberDead = time.Minute
+	// rememberGateways is the same for nodes as gateways, so that one which was
+	// suspended learns that others took it for dead.
+	rememberGateways = time.Hour
 	// maxSuspects is how many expired leases one look at a service returns.
 	maxSuspects = 32
 )

@@ -64,7 +64,7 @@ func (r *Registry) reapGateway(ctx context.Context, name string, leaves bool) er
 	}
 	var done []string
 	for {
-		args := []any{name, force, ms(r.cfg.LeaseTTL), r.keys.events(), gatewaysEntry, ms(rememberDead), reapChunk, m.incarnation.String(), cursor}
+		args := []any{name, force, ms(r.cfg.LeaseTTL), r.keys.events(), gatewaysEntry, ms(rememberGateways), reapChunk, m.incarnation.String(), cursor}
 		for _, id := range done {
 			args = append(args, id)
 		}

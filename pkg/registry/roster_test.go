@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/boreas-ws/boreas/internal/redistest"
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
@@ -161,6 +163,46 @@ func TestMarks(t *testing.T) {
 		s.must(r.unhost(ctx, second, []string{string(a)}))
 		whole(false)
 	})
+}
+
+// TestMasterAgain: a server was a replica for a while, of one that lacked what was written
+// last, and is a master again. A mark from before does not hold.
+func TestMasterAgain(t *testing.T) {
+	cfg := redistest.Config{TCP: true, Args: []string{"--repl-diskless-sync-delay", "0"}}
+	a, b := redistest.Start(t, cfg), redistest.Start(t, cfg)
+	ctx := context.Background()
+	s := newSingle(t, connect(t, a.URL()))
+	r := s.node(inc("r", 1), Hooks{})
+	g := gatewayMember(inc("g", 1), 1)
+	mark := func(state string, number uint64, want string) {
+		t.Helper()
+		c := r.markCall(g, state, 0, number, 1)
+		s.must(r.exec(ctx, c))
+		if got := text(at(c.reply, 0)); got != want {
+			t.Errorf("the gateway is marked as %s: %s, want %s", state, got, want)
+		}
+	}
+	follow := func(replica, master *redistest.Server) {
+		t.Helper()
+		host, port, _ := strings.Cut(master.Addr(), ":")
+		s.must(replica.Client().SlaveOf(ctx, host, port).Err())
+		eventually(t, soon, func() string {
+			info := replica.Client().Info(ctx, "replication").Val()
+			if strings.Contains(info, "master_link_status:up") {
+				return ""
+			}
+			return "the replica does not follow: " + info
+		})
+	}
+	follow(b, a)
+	mark("writing", 1, "ok")
+	mark("whole", 2, "ok")
+	mark("whole", 3, "ok") // as long as nothing happens
+	s.must(b.Client().SlaveOf(ctx, "no", "one").Err())
+	follow(a, b)
+	s.must(a.Client().SlaveOf(ctx, "no", "one").Err())
+	mark("whole", 4, "lost")
+	mark("writing", 5, "ok")
 }
 
 // TestShelfTags: masters of a Redis Cluster with equally many slots have equally many

@@ -1,10 +1,15 @@
 -- Placed before the scripts that name it in scripts.go: whether what Redis has of a shelf of audiences is whole.
 
--- run names this run of the server: another one, after a restart or a failover, may lack what was written last. A server that
--- does not tell (an embedded one) has no other.
+-- run names this run of the server as a master: another one, after a restart or a failover, may lack what was written last.
+-- A server that becomes a master again gets another id of replication. A server that does not tell (an embedded one) has no
+-- other run.
 local function run()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'only'
+  local info = redis.pcall('INFO', 'server', 'replication')
+  if type(info) ~= 'string' then
+    return 'only'
+  end
+  local server, master = string.match(info, 'run_id:(%w+)'), string.match(info, 'master_replid:(%w+)')
+  return string.sub(server or 'only', 1, 20) .. string.sub(master or '', 1, 20)
 end
 
 -- millis is Redis TIME in ms.
