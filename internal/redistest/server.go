@@ -108,7 +108,7 @@ func Run(ctx context.Context, cfg Config) (*Server, error) {
 		}
 	}
 	s.client = redis.NewClient(&redis.Options{
-		Network: "unix", Addr: s.socket(), Password: cfg.Password, DialerRetries: 1,
+		Network: "unix", Addr: s.socket(), Password: cfg.Password, DialerRetries: 1, ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	if cfg.sentinel != nil {

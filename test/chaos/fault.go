@@ -70,8 +70,8 @@ const (
 	restarts = websocket.CloseServiceRestart  // the gateway or the instance says goodbye
 )
 
-// after is the fault as it turned out: if Redis itself took so long to choose another
-// master that pins and links do not wait for it, what follows from that is explained.
+// after is the fault as it turned out: if Redis itself had no master for so long that
+// pins and links do not wait for it, what follows from that is explained.
 func (f Fault) after(away time.Duration) Fault {
 	if away > gateway.DefaultPinTimeout {
 		f.refuses = true
@@ -87,15 +87,7 @@ type experiment struct {
 	*system
 	crowd *crowd
 	rand  *rand.Rand
-	away  time.Duration // how long the last fault waited for another master
-}
-
-// promoted waits until Redis has chosen another master.
-func (e *experiment) promoted(wait func() error) error {
-	start := time.Now()
-	err := wait()
-	e.away = time.Since(start)
-	return err
+	away  away // since the last fault began
 }
 
 // between returns a random time.

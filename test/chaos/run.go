@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -121,6 +122,11 @@ func (p plan) run(ctx context.Context, cfg Config, random *rand.Rand, report *Re
 	c := startCrowd(ctx, cfg.Sessions, s.urls)
 	defer c.stop()
 	r := &runner{cfg: cfg, experiment: &experiment{system: s, crowd: c, rand: random}}
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { r.away.watch(watching, backend) })
+	defer watch.Wait()
+	defer stop()
 	if _, ok := r.recovered(ctx, time.Now()); !ok {
 		return errors.New("the sessions did not start")
 	}
@@ -171,12 +177,13 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, 
 		}
 		before = now
 		log.Info("injecting", "round", round+1, "what", g.Name)
-		r.away = 0
+		r.away.reset()
 		if err := r.inject(ctx, &row, g); err != nil {
 			return row, err
 		}
-		if now = g.after(r.away); r.away > gateway.DefaultPinTimeout {
-			log.Info("Redis took long to choose another master", "away", r.away)
+		away := r.away.most()
+		if now = g.after(away); away > gateway.DefaultPinTimeout {
+			log.Info("Redis was long without a master", "away", away)
 		}
 		r.judgeEnded(&row, before, now)
 	}

@@ -46,14 +46,14 @@ func sentinelFaults() []Fault {
 				if err := master.Kill(); err != nil {
 					return err
 				}
-				return e.promoted(func() error { return s.Promoted(ctx, master) })
+				return s.Promoted(ctx, master)
 			})},
 		{Number: 15, Name: "master hung and back", Backend: Sentinel, inject: during(
 			func(ctx context.Context, e *experiment, s *sentinelBackend, master *redistest.Server) error {
 				if err := master.Stop(); err != nil {
 					return err
 				}
-				if err := e.promoted(func() error { return s.Promoted(ctx, master) }); err != nil {
+				if err := s.Promoted(ctx, master); err != nil {
 					return err
 				}
 				pause(ctx, e.between(0, 2*time.Second))
@@ -97,7 +97,7 @@ func loseTail(ctx context.Context, e *experiment, s *sentinelBackend, master *re
 	if err := passwords(""); err != nil {
 		return err
 	}
-	return e.promoted(func() error { return s.Promoted(ctx, master) })
+	return s.Promoted(ctx, master)
 }
 
 // clusterFaults are over when every slot has a master.
@@ -140,7 +140,7 @@ func clusterFaults() []Fault {
 				if err := victim.Kill(); err != nil {
 					return err
 				}
-				return e.promoted(func() error { return c.Promoted(ctx, victim) })
+				return c.Promoted(ctx, victim)
 			})},
 		{Number: 19, Name: "CLUSTER FAILOVER loop", Backend: Cluster, inject: during(
 			func(ctx context.Context, _ *experiment, c *clusterBackend) error {

@@ -1,0 +1,68 @@
+package chaos
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/boreas-ws/boreas/pkg/gateway"
+	"github.com/boreas-ws/boreas/pkg/link"
+	"github.com/boreas-ws/boreas/pkg/wire"
+)
+
+// TestAway: a Redis that hangs is away, and so is one that is a replica; what that
+// explains ends with it.
+func TestAway(t *testing.T) {
+	s, err := startStandalone(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var a away
+	var watch sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer watch.Wait()
+	defer cancel()
+	watch.Go(func() { a.watch(ctx, s) })
+	follow := func(host, port string) error { return s.Client().SlaveOf(ctx, host, port).Err() }
+	for name, fault := range map[string]struct{ begin, end func() error }{
+		"hangs":        {s.Stop, s.Cont},
+		"is a replica": {func() error { return follow("127.0.0.1", "1") }, func() error { return follow("no", "one") }},
+	} {
+		a.reset()
+		if away := a.most(); away != 0 {
+			t.Fatalf("away for %v before it %s", away, name)
+		}
+		if err := fault.begin(); err != nil {
+			t.Fatal(err)
+		}
+		const least = 300 * time.Millisecond
+		if !until(ctx, patience, func() bool { return a.most() >= least }) {
+			t.Errorf("it %s, and that is not seen", name)
+		}
+		if err := fault.end(); err != nil {
+			t.Fatal(err)
+		}
+		if !until(ctx, patience, func() bool { a.reset(); return a.most() == 0 }) {
+			t.Errorf("it %s no more, and that is not seen", name)
+		}
+	}
+}
+
+// TestAfter: what is explained if Redis was away for a time.
+func TestAfter(t *testing.T) {
+	for away, want := range map[time.Duration]struct{ refusal, restart bool }{
+		gateway.DefaultPinTimeout:     {false, false},
+		gateway.DefaultPinTimeout + 1: {true, false},
+		link.DefaultResetAfter:        {true, false},
+		link.DefaultResetAfter + 1:    {true, true},
+	} {
+		f := Fault{codes: []int{killed}}.after(away)
+		refused := verdict{refused: string(wire.CodeUnavailable)}
+		closed := verdict{closed: true, code: restarts}
+		if f := []Fault{f}; refused.explained(f) != want.refusal || closed.explained(f) != want.restart {
+			t.Errorf("after %v a refusal is explained: %v, a close: %v", away, refused.explained(f), closed.explained(f))
+		}
+	}
+}
