@@ -217,7 +217,8 @@ func (h *Hub) deliver(from wire.Incarnation, in inboundPush, scratch []Receiver)
 	p, err := wire.ParsePush(in.body)
 	if err != nil {
 		h.log.Load().Error("a push cannot be read; does its sender run another version?", "from", from, "err", err)
-		h.result(from, in.number, wire.PushResult{})
+		h.hooks.Load().Dropped(wire.DropUnreadable, 1)
+		h.result(from, in.number, wire.PushResult{Dropped: []wire.PushDrop{{Reason: wire.DropUnreadable, Count: 1}}})
 		return scratch
 	}
 	d := &Delivery{

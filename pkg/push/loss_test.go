@@ -13,6 +13,7 @@ import (
 	"github.com/boreas-ws/boreas/pkg/gateway"
 	"github.com/boreas-ws/boreas/pkg/push"
 	"github.com/boreas-ws/boreas/pkg/router"
+	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // loseAudiences removes what Redis has of users and groups, but no lease: as one server
@@ -155,4 +156,26 @@ func TestRevivedGateway(t *testing.T) {
 		r, err := hub.Push(ctx, push.Message{To: router.ToUser("bob"), Path: "/p"})
 		return err == nil && r.Delivered == 1
 	})
+}
+
+// TestUnreadablePush: a gateway tells that it cannot read a push, as those of a version to
+// come may be.
+func TestUnreadablePush(t *testing.T) {
+	w := newWorld(t)
+	a := w.gateway("gw-a", gateway.Config{})
+	dropped := make(chan wire.DropReason, 1)
+	push.Of(a.bp).Observe(push.Hooks{Dropped: func(reason wire.DropReason, _ int) { dropped <- reason }})
+	backend := w.node("backend")
+	w.eventually("the gateway is seen", func() bool { return len(backend.Registry().View().Gateways) == 1 })
+	if err := backend.SendFrame(context.Background(), a.bp.Self(), wire.KindPush, 1, []byte("\xff")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case reason := <-dropped:
+		if reason != wire.DropUnreadable {
+			t.Errorf("dropped because of %q", reason)
+		}
+	case <-time.After(patience):
+		t.Error("nothing is dropped")
+	}
 }

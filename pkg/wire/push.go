@@ -161,7 +161,11 @@ const (
 	DropClosed    DropReason = "closed"    // the connection ended
 	DropEncoding  DropReason = "encoding"  // the data cannot be put in the connection's encoding
 	DropConflated DropReason = "conflated" // PolicyLatest: a later one took its place; only in metrics
-	DropOverload  DropReason = "overload"  // the gateway had too many pushes in line
+	DropOverload  DropReason = "overload"  // the gateway had too many pushes in line; counted as one socket
+
+	// DropUnreadable: the sender runs a version whose pushes the gateway cannot read;
+	// counted as one socket.
+	DropUnreadable DropReason = "unreadable"
 )
 
 // Append writes the body.

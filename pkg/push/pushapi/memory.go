@@ -38,25 +38,36 @@ type remembered struct {
 	err      error
 }
 
+func (e *remembered) over() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (m *memory) init(size int, ttl time.Duration) {
 	m.size, m.ttl = size, ttl
 	m.entries = map[memoryKey]*list.Element{}
 }
 
-// once calls do unless that was done under this key, and returns its answer. What
-// failed may be tried again.
-func (m *memory) once(ctx context.Context, key memoryKey, hash [sha256.Size]byte, do func() (*pushv1.PushResponse, error)) (*pushv1.PushResponse, error) {
+// once calls do unless that was done under this key, and returns its answer. A caller who
+// goes away does not end it: whoever repeats the push waits for it, and gets the answer.
+// After an error of do, which must mean that nothing was sent, it may be tried again.
+func (m *memory) once(ctx context.Context, key memoryKey, hash [sha256.Size]byte, do func(context.Context) (*pushv1.PushResponse, error)) (*pushv1.PushResponse, error) {
 	if m.size < 0 {
-		return do()
+		return do(ctx)
 	}
 	e, mine := m.enter(key, hash)
 	if mine {
-		e.response, e.err = do()
-		if e.err != nil {
-			m.forget(e)
-		}
-		close(e.done)
-		return e.response, e.err
+		go func() {
+			e.response, e.err = do(context.WithoutCancel(ctx))
+			if e.err != nil {
+				m.forget(e)
+			}
+			close(e.done)
+		}()
 	}
 	if e.hash != hash {
 		return nil, connect.NewError(connect.CodeAlreadyExists, errors.New("the idempotency key was used for another push"))
@@ -66,28 +77,33 @@ func (m *memory) once(ctx context.Context, key memoryKey, hash [sha256.Size]byte
 	case <-ctx.Done():
 		return nil, failure(ctx.Err())
 	}
-	if e.err != nil {
-		return nil, e.err
+	if mine || e.err != nil {
+		return e.response, e.err
 	}
 	again := proto.CloneOf(e.response)
 	again.Repeated = true
 	return again, nil
 }
 
-// enter returns what is remembered under a key; mine: nothing was.
+// enter returns what is remembered under a key; mine: nothing was. To make room the
+// oldest are forgotten, but none that is under way.
 func (m *memory) enter(key memoryKey, hash [sha256.Size]byte) (e *remembered, mine bool) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for first := m.order.Front(); first != nil; first = m.order.Front() {
-		oldest := first.Value.(*remembered)
-		if m.order.Len() < m.size && now.Sub(oldest.made) < m.ttl {
-			break
-		}
-		m.remove(first)
+	old := func(at *list.Element) bool {
+		e := at.Value.(*remembered)
+		return e.over() && now.Sub(e.made) >= m.ttl
 	}
-	if have := m.entries[key]; have != nil {
+	if have := m.entries[key]; have != nil && !old(have) {
 		return have.Value.(*remembered), false
+	}
+	for at := m.order.Front(); at != nil && (m.order.Len() >= m.size || old(at)); {
+		next := at.Next()
+		if at.Value.(*remembered).over() {
+			m.remove(at)
+		}
+		at = next
 	}
 	e = &remembered{key: key, hash: hash, made: now, done: make(chan struct{})}
 	m.entries[key] = m.order.PushBack(e)

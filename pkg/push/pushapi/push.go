@@ -61,7 +61,7 @@ func (a *API) push(ctx context.Context, r *pushv1.PushRequest) (*pushv1.PushResp
 	if err != nil {
 		return nil, err
 	}
-	do := func() (*pushv1.PushResponse, error) {
+	do := func(ctx context.Context) (*pushv1.PushResponse, error) {
 		result, err := a.hub.Push(ctx, m)
 		if err != nil {
 			return nil, failure(err)
@@ -69,7 +69,7 @@ func (a *API) push(ctx context.Context, r *pushv1.PushRequest) (*pushv1.PushResp
 		return pushResponse(result), nil
 	}
 	if key == "" {
-		return do()
+		return do(ctx)
 	}
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 	if err != nil {
