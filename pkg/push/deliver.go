@@ -2,6 +2,7 @@ package push
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -226,6 +227,9 @@ func (h *Hub) deliver(from wire.Incarnation, in inboundPush, scratch []Receiver)
 		answer: func(r wire.PushResult) { h.result(from, in.number, r) },
 	}
 	receivers := h.receivers(p.Target, scratch)
+	if mutantMute != "" && strings.HasPrefix(string(h.bp.Self().Node), mutantMute) {
+		receivers = receivers[:0]
+	}
 
 	for _, r := range receivers {
 		if excepts(&p, r) {

@@ -99,7 +99,7 @@ func TestPushes(t *testing.T) {
 	var p pushes
 	now := time.Now()
 	take := func(from string, number int, began time.Duration) {
-		p.take(probe.Pushed{Numbered: probe.Numbered{From: from, Number: number}, Began: now.Add(began)})
+		p.take(probe.Pushed{Numbered: probe.Numbered{From: from, Number: number}, Began: now.Add(began), Before: now.Add(began - 1)})
 	}
 	take("a", 2, 1)
 	take("a", 4, 2)
@@ -112,6 +112,7 @@ func TestPushes(t *testing.T) {
 	take("a", 9, 6)
 	take("a", 12, 8)
 	take("a", 11, 8)
+	take("c", 7, 6) // the one before is owed, too
 	var v verdict
 	p.judge(&v, "ws://gateway")
 	var got []string
@@ -119,11 +120,21 @@ func TestPushes(t *testing.T) {
 		got = append(got, fmt.Sprint(m.From, m.Number, " at ", m.gateway))
 	}
 	slices.Sort(got)
-	if want := []string{"a10 at ws://gateway", "b3 at ws://gateway"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
+	if want := []string{"a10 at ws://gateway", "b1 at ws://gateway", "b3 at ws://gateway", "c6 at ws://gateway"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
 		t.Errorf("missing %v, %d duplicated, %d reordered", got, v.duplicated, v.reordered)
 	}
-	if list := untold(v.unpushed); len(list) != 2 {
+	if list := untold(v.unpushed); len(list) != 4 {
 		t.Errorf("%q", list)
+	}
+	for at, want := range map[time.Duration][]string{
+		2: nil, // before the session knew that it is a member
+		3: {"d"},
+		6: {"c", "d"},
+		7: {"b", "c", "d"},
+	} {
+		if got := p.lacks([]string{"a", "b", "c", "d"}, now.Add(at)); !slices.Equal(got, want) {
+			t.Errorf("after %d it lacks %q; want %q", at, got, want)
+		}
 	}
 }
 

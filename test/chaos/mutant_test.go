@@ -34,6 +34,7 @@ func TestMutants(t *testing.T) {
 		{name: "nack", fault: 31, proof: func(r Row) bool { return strings.Contains(r.Verdict(), "not all sessions moved") }},
 		{name: "reap", fault: 20, proof: func(r Row) bool { return strings.Contains(r.Verdict(), "registry: ") }},
 		{name: "fence", fault: 33, proof: func(r Row) bool { return strings.Contains(r.Verdict(), "which has no lease") }},
+		{name: "mute", fault: 11, proof: func(r Row) bool { return r.Lost > 0 && strings.Contains(r.Verdict(), "gets no pushes of probe") }},
 		{name: "marks", fault: 10, proof: func(r Row) bool { return r.Lost > 0 && strings.Contains(r.Verdict(), "nobody was told") }, rounds: 40}, // some in ten are noticed
 	}
 	for _, m := range mutants {

@@ -22,7 +22,8 @@ const (
 
 // pushes checks what is pushed to a session: of each pusher the numbers follow one
 // another, from the first push on that began when the session knew that it is a member.
-// Of those that began before, any may come. The zero value is ready.
+// Of those that began before, any may come. In the end, when all is calm, every session
+// gets what every pusher pushes. The zero value is ready.
 type pushes struct {
 	since time.Time // when the session learned that it is a member; zero before
 	from  map[string]*pushed
@@ -31,7 +32,8 @@ type pushes struct {
 // pushed is what came from one pusher.
 type pushed struct {
 	sequence
-	owed bool // what began after the last one must come
+	owed  bool      // what began after the last one must come
+	began time.Time // when the last one to come began
 }
 
 // take notes a push.
@@ -44,12 +46,28 @@ func (p *pushes) take(n probe.Pushed) {
 		s = &pushed{}
 		p.from[n.From] = s
 	}
+	owed := func(began time.Time) bool { return !p.since.IsZero() && began.After(p.since) }
 	if !s.owed && n.Number > s.last {
-		s.last = n.Number
-	} else {
-		s.take(n.Number)
+		s.last = n.Number - 1
+		if owed(n.Before) { // so that one is the first
+			s.last = max(0, n.Number-2)
+		}
 	}
-	s.owed = s.owed || !p.since.IsZero() && n.Began.After(p.since)
+	s.take(n.Number)
+	s.owed = s.owed || owed(n.Began)
+	s.began = n.Began
+}
+
+// lacks returns the pushers of which nothing has come that began after t, though the
+// session knew then that it is a member.
+func (p *pushes) lacks(pushers []string, t time.Time) []string {
+	if p.since.IsZero() || p.since.After(t) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(pushers), func(name string) bool {
+		s := p.from[name]
+		return s != nil && s.began.After(t)
+	})
 }
 
 // missed is a push that did not reach a session.
@@ -79,13 +97,14 @@ func (r *runner) askPushers(ctx context.Context, row *Row) {
 		return len(lost) == 0
 	})
 	row.unpushed = nil
-	// A pusher that did not know the group when Redis lost it finds it within two leases.
-	if !until(ctx, MaxCountDelay, func() bool {
-		return slices.ContainsFunc(r.crowd.sessions(), func(s *session) bool { return s.pushers() > 0 })
-	}) {
-		row.Problems = append(row.Problems, "no session was pushed to")
-	}
-	row.Lost += len(lost)
+	now := time.Now()
+	var unpushed []string
+	until(ctx, MaxCountDelay, func() bool {
+		unpushed = r.unpushed(now)
+		return len(unpushed) == 0
+	})
+	row.Lost += len(lost) + len(unpushed)
+	row.Problems = append(row.Problems, unpushed...)
 	row.Problems = append(row.Problems, untold(lost)...)
 }
 
@@ -108,11 +127,28 @@ func untold(lost []missed) []string {
 	return list
 }
 
-// pushers is of how many pushers something has come.
-func (s *session) pushers() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.pushed.from)
+// unpushed says which sessions lack pushes of whom that began after t; and if there is no
+// session to ask.
+func (r *runner) unpushed(t time.Time) (list []string) {
+	var pushers []string
+	for _, name := range r.instanceNames() {
+		pushers = append(pushers, name+" to the group", name+" to the user")
+	}
+	asked := 0
+	for _, s := range r.crowd.sessions() {
+		s.mu.Lock()
+		if !s.closed && !s.pushed.since.IsZero() {
+			asked++
+			for _, name := range s.pushed.lacks(pushers, t) {
+				list = append(list, fmt.Sprintf("a session at %s gets no pushes of %s any more", s.gateway, name))
+			}
+		}
+		s.mu.Unlock()
+	}
+	if asked == 0 {
+		return []string{"no session is a member of group and user"}
+	}
+	return list
 }
 
 // toldUnreached reports whether a pusher knows that a push may have missed somebody.

@@ -43,7 +43,8 @@ type Numbered struct {
 // Pushed is what comes to the members.
 type Pushed struct {
 	Numbered
-	Began time.Time `json:"began"`
+	Began  time.Time `json:"began"`
+	Before time.Time `json:"before"` // when the push before it began
 }
 
 // pusher numbers what it pushes, and tells by events of which pushes it knows that they
@@ -51,18 +52,21 @@ type Pushed struct {
 func (p *probe) pusher(ctx context.Context, hub *push.Hub, name string, to router.Target, pace time.Duration) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
+	before := time.Time{}
 	for n := 1; ; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		sent, err := hub.Send(ctx, push.Message{To: to, Path: "/pushed", Data: Pushed{Numbered{name, n}, time.Now()}})
+		began := time.Now()
+		sent, err := hub.Send(ctx, push.Message{To: to, Path: "/pushed", Data: Pushed{Numbered{name, n}, began, before}})
 		if err != nil {
 			continue // nothing was sent: the next attempt has the same number
 		}
 		go p.result(ctx, sent, Numbered{name, n})
 		n++
+		before = began
 	}
 }
 
