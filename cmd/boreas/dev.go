@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +25,8 @@ type devCmd struct {
 	Instances int    `default:"2" help:"How many instances of the chat service to run."`
 	Listen    string `default:"127.0.0.1:8080" help:"Where the page and the load balancer listen."`
 	Redis     string `placeholder:"URL" help:"A Redis to use in place of an embedded one."`
+
+	InternalListen string `placeholder:"HOST:PORT" help:"Where the push API listens, on loopback only. Default: 127.0.0.1:9090, or a free port if that is taken."`
 }
 
 // devStopTimeout is what each node has to stop, so that Ctrl-C ends everything
@@ -59,6 +62,11 @@ func (c *devCmd) Run(p *process) error {
 		return err
 	}
 	defer public.Close()
+	private, err := c.listenInternal(p.ctx)
+	if err != nil {
+		return err
+	}
+	defer private.Close()
 
 	redis, shown := c.Redis, redactURL(c.Redis)
 	if redis == "" {
@@ -70,6 +78,14 @@ func (c *devCmd) Run(p *process) error {
 		redis, shown = server.URL(), "embedded"
 	}
 
+	api, err := startDevPush(p, redis, private)
+	if p.ctx.Err() != nil && err != nil {
+		return nil // stopped while Redis was away
+	}
+	if err != nil {
+		return err
+	}
+
 	m := metrics.New() // of all nodes together
 	// The instances outlive the gateways, whose sockets they let go of.
 	running, stopInstances := context.WithCancel(context.WithoutCancel(p.ctx))
@@ -78,9 +94,9 @@ func (c *devCmd) Run(p *process) error {
 	for i := range c.Instances {
 		instances.Go(func() error { return runInstance(failed, p, m, redis, nodeID("chat", i)) })
 	}
-	err = c.runGateways(failed, p, m, redis, shown, public)
+	err = c.runGateways(failed, p, m, redis, shown, public, api.commands())
 	stopInstances()
-	err = errors.Join(err, instances.Wait())
+	err = errors.Join(err, instances.Wait(), api.close())
 	if p.ctx.Err() != nil && err != nil { // stopped while it started, or in the middle of something
 		p.logger.Info("not everything came to an end in time", "error", err)
 		return nil
@@ -107,7 +123,7 @@ func runInstance(ctx context.Context, p *process, m *metrics.Metrics, redis stri
 
 // runGateways runs the gateways, and the balancer in front of them on public,
 // until a signal comes or failed is done.
-func (c *devCmd) runGateways(failed context.Context, p *process, m *metrics.Metrics, redis, shown string, public net.Listener) (err error) {
+func (c *devCmd) runGateways(failed context.Context, p *process, m *metrics.Metrics, redis, shown string, public net.Listener, pushes []string) (err error) {
 	ctx, stop := context.WithCancel(p.ctx)
 	defer context.AfterFunc(failed, stop)()
 	group, ctx := errgroup.WithContext(ctx)
@@ -144,7 +160,7 @@ func (c *devCmd) runGateways(failed context.Context, p *process, m *metrics.Metr
 
 	mux := http.NewServeMux()
 	mux.Handle("/ws", newBalancer(addresses, p.logger))
-	mux.Handle("/", chat.DevPage())
+	mux.Handle("/", chat.DevPage(pushes))
 	mux.Handle("/dev/", devKiller(gateways))
 	mux.Handle("GET /metrics", m.Handler())
 	front := newHTTPServer(mux, httpLimits{}, p.logger)
@@ -154,7 +170,7 @@ func (c *devCmd) runGateways(failed context.Context, p *process, m *metrics.Metr
 		}
 		return nil
 	})
-	c.greet(p, shown, public.Addr().String())
+	c.greet(p, shown, public.Addr().String(), pushes)
 	<-ctx.Done()
 	return front.Close()
 }
@@ -190,7 +206,7 @@ func awaitRoutes(ctx context.Context, gateways []*gateway.Gateway) error {
 }
 
 // greet says where to click.
-func (c *devCmd) greet(p *process, redis, address string) {
+func (c *devCmd) greet(p *process, redis, address string, pushes []string) {
 	fmt.Fprintf(p.stdout, `Boreas is running: %d gateways behind a balancer, %d instances of the chat service, Redis %s.
 
   Open in two tabs:   http://%[4]s/
@@ -198,7 +214,9 @@ func (c *devCmd) greet(p *process, redis, address string) {
     client -> {"path":"/chat/join","id":"1","data":{"username":"alice","room":"general"}}
     server -> {"id":"1","data":{"status":"joined","room":"general"}}
   For Prometheus:     http://%[4]s/metrics
+  Push to alice, from another terminal:
+    %[5]s
 
 Ctrl-C ends it.
-`, c.Gateways, c.Instances, redis, address)
+`, c.Gateways, c.Instances, redis, address, strings.Join(pushes, "\n    "))
 }

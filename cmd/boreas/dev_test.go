@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"net"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -29,7 +30,7 @@ func TestDevEndsWithinTwoSeconds(t *testing.T) {
 // interruptDev runs the program, interrupts it and returns how long it took to end.
 func interruptDev(t *testing.T) time.Duration {
 	t.Helper()
-	dev := exec.CommandContext(t.Context(), "boreas", "dev", "--listen", "127.0.0.1:0")
+	dev := exec.CommandContext(t.Context(), "boreas", "dev", "--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0")
 	stdout, err := dev.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -68,4 +69,18 @@ func interruptDev(t *testing.T) time.Duration {
 		t.Errorf("boreas dev: %v", err)
 	}
 	return time.Since(start)
+}
+
+// TestDevRunsTwice: the second demo on a machine has its push API on a free port.
+func TestDevRunsTwice(t *testing.T) {
+	for range 2 {
+		l, err := new(devCmd).listenInternal(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if at := l.Addr().(*net.TCPAddr); !at.IP.IsLoopback() {
+			t.Errorf("the push API listens on %v", at)
+		}
+	}
 }

@@ -164,7 +164,7 @@ func (d *document) dialogueURL(t *testing.T) string {
 	t.Helper()
 	if d.socket == "" {
 		listen := "127.0.0.1:" + freePort(t)
-		p := startProgram(t, "boreas dev", d.command(t, d.boreas, "dev", "--listen", listen))
+		p := startProgram(t, "boreas dev", d.command(t, d.boreas, "dev", "--listen", listen, "--internal-listen", "127.0.0.1:0"))
 		p.await(t, "http://"+listen+"/")
 		d.kept = append(d.kept, p)
 		d.socket = "ws://" + listen + "/ws"

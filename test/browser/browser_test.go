@@ -22,10 +22,11 @@ import (
 // busy machine either takes long.
 const patience = 5 * time.Minute
 
-// startDev builds and runs `boreas dev`, and returns the URL of its page.
-func startDev(ctx context.Context, t *testing.T) string {
+// startDev builds and runs `boreas dev`, and returns the URL of its page, the program
+// and the file with what it prints.
+func startDev(ctx context.Context, t *testing.T) (url, program, printed string) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "boreas")
+	program = filepath.Join(t.TempDir(), "boreas")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/boreas-ws/boreas/cmd/boreas")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -39,7 +40,7 @@ func startDev(ctx context.Context, t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dev := exec.Command(program, "dev", "--listen", address)
+	dev := exec.Command(program, "dev", "--listen", address, "--internal-listen", "127.0.0.1:0")
 	dev.Stdout, dev.Stderr = log, log
 	if err := dev.Start(); err != nil {
 		t.Fatal(err)
@@ -59,14 +60,14 @@ func startDev(ctx context.Context, t *testing.T) string {
 		_ = log.Close()
 	})
 
-	url := "http://" + address + "/"
+	url = "http://" + address + "/"
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		resp, err := http.Get(url)
 		if err == nil {
 			_ = resp.Body.Close()
-			return url
+			return url, program, log.Name()
 		}
 		select {
 		case <-tick.C:
@@ -110,7 +111,7 @@ const messages = `[...document.querySelectorAll("#log li[data-kind=message][data
 func TestTwoTabsChat(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	url := startDev(ctx, t)
+	url, _, _ := startDev(ctx, t)
 
 	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, browserOptions()...)
 	defer cancelAllocator()

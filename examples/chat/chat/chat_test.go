@@ -310,9 +310,9 @@ func TestPageNeedsNothingElse(t *testing.T) {
 		t.Error("the page offers to kill gateways")
 	}
 	w = httptest.NewRecorder()
-	DevPage().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
-	if !strings.Contains(w.Body.String(), "<meta name=\"boreas-dev\"") {
-		t.Error("the page of boreas dev does not offer to kill gateways")
+	DevPage([]string{`push '{"a":1}'`, "curl"}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	if !strings.Contains(w.Body.String(), "<meta name=\"boreas-dev\" content=\"push &#39;{&#34;a&#34;:1}&#39;\ncurl\">") {
+		t.Error("the page of boreas dev does not offer to kill gateways, and to push")
 	}
 	w = httptest.NewRecorder()
 	Page().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/other", http.NoBody))

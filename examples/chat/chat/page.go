@@ -3,7 +3,9 @@ package chat
 import (
 	"bytes"
 	_ "embed"
+	"html"
 	"net/http"
+	"strings"
 )
 
 //go:embed page.html
@@ -13,10 +15,11 @@ var page []byte
 // the host that it came from.
 func Page() http.Handler { return serve(page) }
 
-// DevPage is Page with a button that kills a gateway: DELETE /dev/gateways/{node} of
-// the same host.
-func DevPage() http.Handler {
-	return serve(bytes.Replace(page, []byte("<title>"), []byte("<meta name=\"boreas-dev\" content=\"1\">\n<title>"), 1))
+// DevPage is Page with a button that kills a gateway, DELETE /dev/gateways/{node} of
+// the same host, and with the commands that push to a user from outside.
+func DevPage(pushes []string) http.Handler {
+	meta := `<meta name="boreas-dev" content="` + html.EscapeString(strings.Join(pushes, "\n")) + "\">\n<title>"
+	return serve(bytes.Replace(page, []byte("<title>"), []byte(meta), 1))
 }
 
 func serve(page []byte) http.Handler {
