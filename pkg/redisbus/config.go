@@ -13,7 +13,7 @@ import (
 const (
 	DefaultNamespace    = "boreas"
 	DefaultPingEvery    = time.Second
-	DefaultSilenceLimit = 2500 * time.Millisecond
+	DefaultSilenceLimit = 2 * time.Second
 	DefaultCanaryEvery  = 500 * time.Millisecond
 )
 
@@ -37,7 +37,7 @@ type Config struct {
 	PingEvery time.Duration
 	// SilenceLimit is how long a subscription may stay without any sign of life, a
 	// publication without its reply, or the canary away, before the connections
-	// are replaced. Default 2.5 s.
+	// are replaced. Default 2 s: what was on its way passes within 3 s.
 	SilenceLimit time.Duration
 	// CanaryEvery is the interval at which the bus publishes to itself. Default
 	// 500 ms.

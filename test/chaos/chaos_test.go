@@ -43,7 +43,7 @@ var build = sync.OnceValues(func() (cluster.Programs, error) {
 // Short, seeded runs of the faults that take little time.
 func TestShortRun(t *testing.T) {
 	for backend, faults := range map[string][]int{
-		Standalone: {1, 2, 3, 6, 7, 8, 10, 11, 12, 20, 22, 24, 26, 28, 29, 31, 32, 33},
+		Standalone: {1, 2, 3, 6, 7, 8, 10, 11, 12, 20, 22, 24, 26, 28, 29, 31, 32, 33, 34},
 		Sentinel:   {13},
 		Cluster:    {17, 18, 19},
 	} {
@@ -189,30 +189,37 @@ func TestProxyWeather(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		c, err := echo.Accept()
-		if err != nil {
-			return
+	var served sync.WaitGroup
+	served.Go(func() {
+		for {
+			c, err := echo.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() {
+				_, _ = io.Copy(c, c)
+				_ = c.Close()
+			})
 		}
-		_, _ = io.Copy(c, c)
-		_ = c.Close()
-	}()
+	})
 	p, err := NewProxy("tcp", echo.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", p.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer func() {
-		_ = c.Close()
 		p.Close()
 		_ = echo.Close()
-		<-served
+		served.Wait()
 	}()
+	connect := func() net.Conn {
+		c, err := net.Dial("tcp", p.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	c := connect()
 	exchange := func(what string, within time.Duration) error {
 		if err := c.SetDeadline(time.Now().Add(within)); err != nil {
 			return err
@@ -251,6 +258,16 @@ func TestProxyWeather(t *testing.T) {
 		p.Set(Weather{})
 		if err := exchange("", 5*time.Second); err != nil {
 			t.Errorf("hold %s, then fair: %v; want what was held", name, err)
+		}
+	}
+	for name, strand := range map[string][2]bool{"up": {true, false}, "down": {false, true}, "both": {true, true}} {
+		p.Strand(strand[0], strand[1])
+		if err := exchange("hello", 100*time.Millisecond); !os.IsTimeout(err) {
+			t.Errorf("strand %s: %v; want nothing to come", name, err)
+		}
+		c = connect()
+		if err := exchange("hello", 5*time.Second); err != nil {
+			t.Errorf("strand %s: %v on a new connection", name, err)
 		}
 	}
 }

@@ -98,6 +98,12 @@ func (e *experiment) between(least, most time.Duration) time.Duration {
 // redis is the standalone Redis.
 func (e *experiment) redis() *standalone { return e.backend.(*standalone) }
 
+// anyProxy is what is between one of the nodes and the standalone Redis.
+func (e *experiment) anyProxy() *Proxy {
+	processes := e.processes()
+	return e.redis().proxy(processes[e.rand.IntN(len(processes))].Name)
+}
+
 // do sends all servers that take writes a command.
 func (e *experiment) do(ctx context.Context, args ...any) error {
 	primaries, err := e.backend.primaries(ctx)
@@ -251,8 +257,7 @@ func networkFaults() []Fault {
 	// bad makes the network between one node and Redis bad for a while.
 	bad := func(w Weather, least, most time.Duration) func(context.Context, *experiment) error {
 		return func(ctx context.Context, e *experiment) error {
-			processes := e.processes()
-			p := e.redis().proxy(processes[e.rand.IntN(len(processes))].Name)
+			p := e.anyProxy()
 			p.Set(w)
 			pause(ctx, e.between(least, most))
 			p.Set(Weather{})
@@ -261,14 +266,15 @@ func networkFaults() []Fault {
 	}
 	return []Fault{
 		{Number: 26, Name: "half-open TCP to Redis", Backend: Standalone,
-			inject: bad(Weather{HoldUp: true, HoldDown: true}, 500*time.Millisecond, 3*time.Second)},
-		{Number: 27, Name: "one direction of a node's Redis traffic held", Backend: Standalone,
-			inject: func(ctx context.Context, e *experiment) error {
-				w := Weather{HoldUp: true}
-				if e.rand.IntN(2) == 0 {
-					w = Weather{HoldDown: true}
-				}
-				return bad(w, 500*time.Millisecond, 3*time.Second)(ctx, e)
+			inject: func(_ context.Context, e *experiment) error {
+				e.anyProxy().Strand(true, true)
+				return nil
+			}},
+		{Number: 27, Name: "one direction of a node's Redis traffic dropped", Backend: Standalone,
+			inject: func(_ context.Context, e *experiment) error {
+				up := e.rand.IntN(2) == 0
+				e.anyProxy().Strand(up, !up)
+				return nil
 			}},
 		{Number: 28, Name: "200 ms delay, jitter, one byte at a time", Backend: Standalone,
 			inject: func(ctx context.Context, e *experiment) error {

@@ -20,6 +20,10 @@ type Proxy struct {
 	weather Weather
 	conns   map[net.Conn]struct{}
 	closed  bool
+
+	// made counts the connections; of those up to strandedUp and strandedDown nothing
+	// passes any more.
+	made, strandedUp, strandedDown int
 }
 
 // Weather is how a proxy treats what passes through it.
@@ -31,8 +35,7 @@ type Weather struct {
 	// Trickle passes one byte at a time.
 	Trickle bool
 	// HoldUp keeps what the node sends; HoldDown what Redis sends. Nothing is
-	// lost: it passes when the weather gets better. Both together are a connection
-	// that is half open.
+	// lost: it passes when the weather gets better.
 	HoldUp, HoldDown bool
 }
 
@@ -58,8 +61,28 @@ func (p *Proxy) Set(w Weather) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.weather = w
+	p.change()
+}
+
+// change tells those who wait. mu is held.
+func (p *Proxy) change() {
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// Strand lets nothing pass any more of what the node sends (up) or Redis sends (down) on
+// the connections that exist, and neither end learns of it. Both together make the
+// connections half open. New ones work.
+func (p *Proxy) Strand(up, down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if up {
+		p.strandedUp = p.made
+	}
+	if down {
+		p.strandedDown = p.made
+	}
+	p.change()
 }
 
 // Break breaks the connections; what is held is lost.
@@ -77,8 +100,7 @@ func (p *Proxy) Close() {
 	p.closed = true
 	conns := p.conns
 	p.conns = map[net.Conn]struct{}{}
-	close(p.changed)
-	p.changed = make(chan struct{})
+	p.change()
 	p.mu.Unlock()
 	_ = p.listener.Close()
 	for c := range conns {
@@ -98,16 +120,18 @@ func (p *Proxy) accept() {
 			_ = node.Close()
 			continue
 		}
-		if !p.add(node, redis) {
+		number, ok := p.add(node, redis)
+		if !ok {
 			return
 		}
-		p.wg.Go(func() { p.carry(redis, node, true) })
-		p.wg.Go(func() { p.carry(node, redis, false) })
+		p.wg.Go(func() { p.carry(redis, node, number, true) })
+		p.wg.Go(func() { p.carry(node, redis, number, false) })
 	}
 }
 
-// add keeps the ends of a connection for Close. It reports false after Close.
-func (p *Proxy) add(ends ...net.Conn) bool {
+// add keeps the ends of a connection for Close, and numbers it. It reports false after
+// Close.
+func (p *Proxy) add(ends ...net.Conn) (number int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range ends {
@@ -117,11 +141,12 @@ func (p *Proxy) add(ends ...net.Conn) bool {
 		}
 		p.conns[c] = struct{}{}
 	}
-	return !p.closed
+	p.made++
+	return p.made, !p.closed
 }
 
 // carry copies from src to dst, as the weather allows, until either ends.
-func (p *Proxy) carry(dst, src net.Conn, up bool) {
+func (p *Proxy) carry(dst, src net.Conn, number int, up bool) {
 	defer func() {
 		_ = dst.Close()
 		_ = src.Close()
@@ -133,7 +158,7 @@ func (p *Proxy) carry(dst, src net.Conn, up bool) {
 	for {
 		n, err := src.Read(buf)
 		for b := buf[:n]; len(b) > 0; {
-			piece, ok := p.pass(len(b), up)
+			piece, ok := p.pass(len(b), number, up)
 			if !ok {
 				return
 			}
@@ -149,15 +174,16 @@ func (p *Proxy) carry(dst, src net.Conn, up bool) {
 }
 
 // pass waits until up to n bytes may pass, and returns how many.
-func (p *Proxy) pass(n int, up bool) (piece int, ok bool) {
+func (p *Proxy) pass(n, number int, up bool) (piece int, ok bool) {
 	for {
 		p.mu.Lock()
 		w, changed, closed := p.weather, p.changed, p.closed
+		stranded := up && number <= p.strandedUp || !up && number <= p.strandedDown
 		p.mu.Unlock()
 		if closed {
 			return 0, false
 		}
-		if up && w.HoldUp || !up && w.HoldDown {
+		if stranded || up && w.HoldUp || !up && w.HoldDown {
 			<-changed
 			continue
 		}

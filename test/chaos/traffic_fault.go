@@ -25,7 +25,18 @@ func trafficFaults() []Fault {
 		{Number: 32, Name: "every datagram twice", Backend: Standalone, anywhere: true, inject: repeatDatagrams},
 		{Number: 33, Name: "pins of a killed gateway arrive after its lease", Backend: Standalone, anywhere: true,
 			codes: []int{killed}, node: true, inject: latePins},
+		{Number: 34, Name: "a node's traffic with Redis held, one direction or both", Backend: Standalone, inject: holdTraffic},
 	}
+}
+
+// holdTraffic lets traffic between a node and Redis gather, and pass after a while.
+func holdTraffic(ctx context.Context, e *experiment) error {
+	held := []Weather{{HoldUp: true}, {HoldDown: true}, {HoldUp: true, HoldDown: true}}
+	proxy := e.anyProxy()
+	proxy.Set(held[e.rand.IntN(len(held))])
+	pause(ctx, e.between(500*time.Millisecond, 3*time.Second))
+	proxy.Set(Weather{})
+	return nil
 }
 
 // loseTraffic lets traffic between a node and Redis gather, and loses it.
