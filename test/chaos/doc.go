@@ -2,7 +2,7 @@
 //
 // [Run] starts real redis-servers, gateways and service instances as processes of
 // their own and WebSocket clients that number every message, injects one [Fault]
-// after another on a schedule that a seed determines, and checks four oracles:
+// after another on a schedule that a seed determines, and checks five oracles:
 //
 //   - P, prefix: what each side of a session received is what the other sent, in
 //     order, once and without a gap; when everything is calm again, all of it,

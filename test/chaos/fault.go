@@ -86,8 +86,8 @@ func (f Fault) after(away time.Duration) Fault {
 type experiment struct {
 	*system
 	crowd *crowd
-	rand  *rand.Rand
-	away  away // since the last fault began
+	rand  *rand.Rand // of this injection
+	away  away       // since the last fault began
 }
 
 // between returns a random time.

@@ -3,6 +3,8 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -91,11 +93,19 @@ func (p plan) mixed() Fault {
 }
 
 // random returns a function that chooses faults of the mix until the time is over.
-func (r *runner) random(mix []Fault) func(int) (Fault, bool) {
-	end := time.Now().Add(r.cfg.Mixed)
-	return func(int) (Fault, bool) {
-		return mix[r.rand.IntN(len(mix))], time.Now().Before(end)
+func (c Config) random(p plan) func(int) (Fault, bool) {
+	end := time.Now().Add(c.Mixed)
+	return func(round int) (Fault, bool) {
+		return p.mix[c.rand("mix", p.backend, round).IntN(len(p.mix))], time.Now().Before(end)
 	}
+}
+
+// rand returns the random numbers of one step: what came before, and how long it took,
+// does not change them.
+func (c Config) rand(step ...any) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprintln(h, step...)
+	return rand.New(rand.NewPCG(c.Seed, h.Sum64()))
 }
 
 // rounds returns a function that chooses f Config.Rounds times.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -62,5 +63,33 @@ func TestPlans(t *testing.T) {
 				t.Errorf("plans %v with %d faults and mixes on %v; want %v, %d, %v", names, alone, mixes, tc.plans, tc.alone, tc.mixes)
 			}
 		})
+	}
+}
+
+// TestSeed: a seed repeats a mix and the choices of each injection, whatever came before;
+// another one does not.
+func TestSeed(t *testing.T) {
+	list := func(seed uint64, backend string, disturbed bool) string {
+		c := Config{Seed: seed, Mixed: time.Hour}
+		next := c.random(plan{backend: backend, mix: Faults()})
+		var b strings.Builder
+		for round := range 50 {
+			if disturbed {
+				c.rand(mixNumber, backend, round-1).Uint64()
+			}
+			f, ok := next(round)
+			if !ok {
+				t.Fatal("the time is over")
+			}
+			fmt.Fprintln(&b, f.Number, c.rand(mixNumber, backend, round).Uint64())
+		}
+		return b.String()
+	}
+	first := list(1, Cluster, false)
+	if list(1, Cluster, true) != first {
+		t.Error("the same seed gives another run")
+	}
+	if list(2, Cluster, false) == first || list(1, Sentinel, false) == first {
+		t.Error("another seed, or another kind of Redis, gives the same run")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +53,9 @@ const (
 type Config struct {
 	// Programs are the binaries to test.
 	Programs cluster.Programs
-	// Seed determines the schedule. Zero is a seed like any other.
+	// Seed determines which faults a mix injects, in which order, and the random choices
+	// of each injection, whatever else a run injects; not how long anything takes, nor
+	// what the clients do. Zero is a seed like any other.
 	Seed uint64
 	// Faults are the numbers of the faults to inject. Empty: all. If it is only the
 	// number of the mix, all faults are mixed and none is injected alone.
@@ -99,8 +100,8 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Seed: cfg.Seed}
-	for n, p := range plans {
-		if err := p.run(ctx, cfg, rand.New(rand.NewPCG(cfg.Seed, uint64(n))), report); err != nil {
+	for _, p := range plans {
+		if err := p.run(ctx, cfg, report); err != nil {
 			return report, err
 		}
 	}
@@ -109,7 +110,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 }
 
 // run carries out a plan, with a system of its own.
-func (p plan) run(ctx context.Context, cfg Config, random *rand.Rand, report *Report) (err error) {
+func (p plan) run(ctx context.Context, cfg Config, report *Report) (err error) {
 	backend, err := startBackend(ctx, p)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func (p plan) run(ctx context.Context, cfg Config, random *rand.Rand, report *Re
 	defer func() { err = errors.Join(err, s.Close()) }()
 	c := startCrowd(ctx, cfg.Sessions, s.urls)
 	defer c.stop()
-	r := &runner{cfg: cfg, experiment: &experiment{system: s, crowd: c, rand: random}}
+	r := &runner{cfg: cfg, experiment: &experiment{system: s, crowd: c}}
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { r.away.watch(watching, backend) })
@@ -138,7 +139,7 @@ func (p plan) run(ctx context.Context, cfg Config, random *rand.Rand, report *Re
 		report.Rows = append(report.Rows, row)
 	}
 	if len(p.mix) > 0 {
-		row, err := r.run(ctx, p.mixed(), r.random(p.mix))
+		row, err := r.run(ctx, p.mixed(), cfg.random(p))
 		if err != nil {
 			return err
 		}
@@ -176,6 +177,7 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, 
 			break
 		}
 		before = now
+		r.rand = r.cfg.rand(f.Number, f.Backend, round)
 		log.Info("injecting", "round", round+1, "what", g.Name)
 		r.away.reset()
 		if err := r.inject(ctx, &row, g); err != nil {

@@ -118,7 +118,7 @@ func clusterFaults() []Fault {
 	return []Fault{
 		{Number: 17, Name: "slot migration under load", Backend: Cluster, inject: during(
 			func(ctx context.Context, e *experiment, c *clusterBackend) error {
-				keys := []string{"{routes}", "{" + service + ".0}"}
+				keys := []string{"{routes}", "{" + service + ".0}", "{gateways}"}
 				for _, p := range e.processes() {
 					keys = append(keys, "{"+p.Name+"}")
 				}
