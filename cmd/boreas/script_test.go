@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -74,9 +75,13 @@ func eventually(ts *testscript.TestScript, try func(context.Context) error) {
 // scriptGet waits until a URL answers with a status and a text: get URL STATUS [TEXT].
 func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: get URL STATUS [TEXT]")
+		ts.Fatalf("usage: get URL STATUS [TEXT or ~REGEXP]")
 	}
 	url, status, text := args[0], args[1], strings.Join(args[2:], " ")
+	has := func(body string) bool { return strings.Contains(body, text) }
+	if pattern, ok := strings.CutPrefix(text, "~"); ok {
+		has = regexp.MustCompile(pattern).MatchString
+	}
 	eventually(ts, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
@@ -91,7 +96,7 @@ func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
 		if err != nil {
 			return err
 		}
-		if strconv.Itoa(resp.StatusCode) != status || !strings.Contains(string(body), text) {
+		if strconv.Itoa(resp.StatusCode) != status || !has(string(body)) {
 			return &unexpectedError{want: status + " " + text, got: resp.Status + " " + string(body)}
 		}
 		return nil

@@ -180,7 +180,7 @@ func TestLatencyCountsFromWhenItWasDue(t *testing.T) {
 		}
 		return []string{ok(r)}
 	}))
-	cfg.Connections, cfg.Rate, cfg.Window, cfg.Duration, cfg.LostAfter = 1, 100, 1, 500*time.Millisecond, 20*time.Second
+	cfg.Connections, cfg.Rate, cfg.Window, cfg.Duration, cfg.LostAfter = 1, 100, 1, 3*time.Second, 20*time.Second
 	r := run(t, cfg)
 	late := 0
 	for _, b := range r.latencies.CumulativeDistribution() {

@@ -78,7 +78,7 @@ func TestDrain(t *testing.T) {
 // are closed over the window.
 func TestDrainSpreads(t *testing.T) {
 	w := newWorld(t)
-	gw := w.gateway(Config{DrainWindow: 500 * time.Millisecond})
+	gw := w.gateway(Config{DrainWindow: time.Second})
 	w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")}).echo()
 	gw.routed("/a")
 	const n = 10
@@ -87,6 +87,7 @@ func TestDrainSpreads(t *testing.T) {
 	for range n {
 		clients = append(clients, gw.dial())
 	}
+	w.eventually("the gateway has all clients", func() bool { return gw.SocketCount() == n })
 	begin := time.Now()
 	for _, c := range clients {
 		go func() {
@@ -108,7 +109,7 @@ func TestDrainSpreads(t *testing.T) {
 	for range n {
 		times = append(times, receive(w, "close", closed))
 	}
-	if first, last := times[0], times[n-1]; last-first < 300*time.Millisecond || last > 2*time.Second {
+	if first, last := times[0], times[n-1]; last-first < 500*time.Millisecond {
 		t.Errorf("clients were closed at %v", times)
 	}
 }
@@ -186,7 +187,7 @@ func TestDrainTellsOfLosses(t *testing.T) {
 // TestStopWithoutDrain checks that everything is closed at once.
 func TestStopWithoutDrain(t *testing.T) {
 	w := newWorld(t)
-	gw := w.gateway(Config{})
+	gw := w.gateway(Config{CloseTimeout: time.Minute})
 	a := w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")})
 	gw.routed("/a")
 	c := gw.dial()
@@ -194,15 +195,11 @@ func TestStopWithoutDrain(t *testing.T) {
 	s := receive(w, "open", a.opened)
 	stuck := gw.dial() // reads nothing, answers nothing
 	_ = stuck
-	begin := time.Now()
 	gw.stop()
 	c.wantClose(wire.CloseGoingAway, "shutdown")
 	s.wantClosed(wire.Close{Status: wire.CloseGoingAway, Reason: "shutdown", Source: wire.SourceServer})
 	if err := receive(w, "Run", gw.ended); err != nil {
 		t.Errorf("Run: %v", err)
-	}
-	if took := time.Since(begin); took > 2*time.Second {
-		t.Errorf("the stop took %v", took)
 	}
 }
 

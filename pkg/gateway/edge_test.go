@@ -216,8 +216,10 @@ func TestPinTimeout(t *testing.T) {
 	}
 	_ = leaver.Close()
 	cont()
-	c.put(message("/a", "2", "x"))
-	c.want(message("/a", "2", "x"))
+	w.eventually("the client is served again", func() bool { // Redis may still be too slow for the timeout
+		c.put(message("/a", "2", "x"))
+		return c.get() == message("/a", "2", "x")
+	})
 }
 
 // TestRedisUnreachable checks what the gateway says of itself, and that clients are
@@ -239,7 +241,7 @@ func TestRedisUnreachable(t *testing.T) {
 // TestStopWhilePinning checks that a stop does not wait for Redis.
 func TestStopWhilePinning(t *testing.T) {
 	w := newWorld(t)
-	gw := w.gateway(Config{})
+	gw := w.gateway(Config{PinTimeout: time.Minute})
 	w.instance(gw.bp, registry.Service{Name: "a", Routes: routes("/a")})
 	gw.routed("/a")
 	c := gw.dial()
@@ -251,16 +253,14 @@ func TestStopWhilePinning(t *testing.T) {
 		conns := gw.connections() // a client may think it is connected a moment before the gateway does
 		return len(conns) == 1 && conns[0].held.Load()
 	})
-	begin := time.Now()
 	gw.stop()
 	c.wantClose(wire.CloseGoingAway, "shutdown")
 	err := receive(w, "Run", gw.ended)
-	took := time.Since(begin)
 	if err := redis.Cont(); err != nil {
 		t.Fatal(err)
 	}
-	if err != nil || took > 2*time.Second {
-		t.Errorf("Run returned %v after %v", err, took)
+	if err != nil {
+		t.Errorf("Run returned %v", err)
 	}
 }
 

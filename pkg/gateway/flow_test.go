@@ -237,7 +237,7 @@ func TestPings(t *testing.T) {
 		open   time.Duration
 	}
 	closed := make(chan end, 2)
-	gw := w.gateway(Config{PingInterval: 50 * time.Millisecond, PeerTimeout: 200 * time.Millisecond, Hooks: Hooks{
+	gw := w.gateway(Config{PingInterval: 100 * time.Millisecond, PeerTimeout: 600 * time.Millisecond, Hooks: Hooks{
 		SocketClosed: func(_ wire.CloseCode, reason string, open time.Duration) { closed <- end{reason, open} },
 	}})
 	a := w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")})
@@ -256,7 +256,7 @@ func TestPings(t *testing.T) {
 	dead.put(message("/a", "1", "x"))
 	s := receive(w, "open", a.opened)
 	got := receive(w, "end of the dead", closed)
-	if got.reason != "peer_timeout" || got.open < 150*time.Millisecond || got.open > 2*time.Second {
+	if got.reason != "peer_timeout" || got.open < 150*time.Millisecond || got.open > patience {
 		t.Errorf("the dead client was closed for %s after %v", got.reason, got.open)
 	}
 	s.wantClosed(wire.Close{Status: wire.CloseAbnormal, Reason: "peer_timeout", Source: wire.SourceClient})
@@ -272,7 +272,7 @@ func TestPings(t *testing.T) {
 // for dead because the gateway does not read its pongs.
 func TestHeldClientIsNotDead(t *testing.T) {
 	w := newWorld(t)
-	gw := w.gateway(Config{PingInterval: 25 * time.Millisecond, PeerTimeout: 100 * time.Millisecond})
+	gw := w.gateway(Config{PingInterval: 100 * time.Millisecond, PeerTimeout: 400 * time.Millisecond})
 	a := w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")})
 	gw.routed("/a")
 	c := gw.dial()
@@ -301,7 +301,7 @@ func TestHeldClientIsNotDead(t *testing.T) {
 // nothing at all moves.
 func TestHeldClientWithoutPings(t *testing.T) {
 	w := newWorld(t)
-	gw := w.gateway(Config{PingInterval: -1, PeerTimeout: 50 * time.Millisecond})
+	gw := w.gateway(Config{PingInterval: -1, PeerTimeout: 500 * time.Millisecond})
 	a := w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")})
 	gw.routed("/a")
 	c := gw.dial()
@@ -316,10 +316,10 @@ func TestHeldClientWithoutPings(t *testing.T) {
 	})
 	since := gw.wheel.time()
 	w.eventually("five timeouts pass", func() bool { return gw.wheel.time()-since > 5*gw.peerTicks })
+	s.send("go on")
 	if err := s.stream.SendCredit(1 << 20); err != nil {
 		t.Fatal(err)
 	}
-	s.send("go on")
 	c.want("go on")
 }
 

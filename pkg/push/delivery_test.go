@@ -60,7 +60,7 @@ func TestUser(t *testing.T) {
 	}
 
 	gateways[1].crash()
-	r, err = hub.Push(context.Background(), push.Message{To: router.ToUser("alice"), Path: "/two", Timeout: time.Second})
+	r, err = hub.Push(context.Background(), push.Message{To: router.ToUser("alice"), Path: "/two", Timeout: 4 * time.Second})
 	if err != nil || r.Delivered != 2 {
 		t.Errorf("after a crash: %+v, %v", r, err)
 	}
@@ -81,7 +81,8 @@ func TestUser(t *testing.T) {
 func TestOrder(t *testing.T) {
 	const receivers, messages = 1000, 40
 	w := newWorld(t)
-	gateways := []*server{w.gateway("gw-a", gateway.Config{}), w.gateway("gw-b", gateway.Config{})}
+	cfg := gateway.Config{PingInterval: -1, PeerTimeout: -1, SlowConsumerTimeout: -1} // nobody reads while the others come
+	gateways := []*server{w.gateway("gw-a", cfg), w.gateway("gw-b", cfg)}
 	w.chat("chat-1")
 	var clients []*client
 	for i := range receivers {
@@ -93,7 +94,7 @@ func TestOrder(t *testing.T) {
 	for _, c := range clients {
 		reading.Go(func() {
 			for i := range messages {
-				e, err := c.tryRead(patience)
+				e, err := c.tryRead(3 * patience)
 				if err != nil || string(e.Data) != fmt.Sprint(i) {
 					t.Errorf("message %d is %s, %v", i, e.Data, err)
 					return
@@ -126,6 +127,7 @@ func TestTargets(t *testing.T) {
 	a.routed("/join")
 	alice, bob := a.dial().join("room"), a.dial().join("room")
 	packed := a.dial("velaros-msgpack")
+	w.eventually("the gateway has all clients", func() bool { return a.SocketCount() == 3 })
 	hub := push.Of(w.node("backend"))
 	do := func(m push.Message, want int) {
 		t.Helper()

@@ -66,6 +66,7 @@ var writers = []*script{
 
 // checked lets a registry check the invariants after each script that could break them.
 func (h *history) checked(cfg *Config) {
+	cfg.CallTimeout = soon // the checks take their time
 	cfg.Hooks.Call = func(name string, _ int, _ time.Duration, err error) {
 		if err != nil {
 			return // the history ends registries in the middle of calls

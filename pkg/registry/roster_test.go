@@ -69,7 +69,7 @@ func TestOrphans(t *testing.T) {
 func TestDeafAndFenced(t *testing.T) {
 	client := realServer(t)
 	s := newSingle(t, client)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
 	var alive atomic.Bool
 	alive.Store(true)

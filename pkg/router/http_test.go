@@ -233,8 +233,8 @@ func TestServeHTTPEnds(t *testing.T) {
 		}
 	})
 	t.Run("client lives by its pongs", func(t *testing.T) {
-		r.SetPingInterval(200 * time.Millisecond)
-		r.SetPingTimeout(time.Second)
+		r.SetPingInterval(300 * time.Millisecond)
+		r.SetPingTimeout(2500 * time.Millisecond)
 		ws := dial(t, url, nil)
 		pings := make(chan struct{}, 100)
 		answer := ws.PingHandler()

@@ -104,7 +104,7 @@ func TestHostilePaths(t *testing.T) {
 	if _, ok := p.Match(path); ok {
 		t.Error("it fits")
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	if _, ok := p.Match(path + "/y"); !ok {

@@ -137,14 +137,14 @@ func TestDrainLosesNothing(t *testing.T) {
 				flows[i] = &traffic{tb: t, socket: fmt.Sprint("s", i), edge: edge}
 				running.Go(func() { flows[i].run([]*backplane.Backplane{first, second}, stop) })
 			}
-			poll(t, "traffic", func() bool { return len(handled) > 500 })
+			poll(t, "traffic of all", func() bool { return len(handled) > 500 && draining.SocketCount() == sockets })
 			if err := draining.Stop(t.Context()); err != nil {
 				t.Errorf("Stop: %v", err)
 			}
 			if n := draining.SocketCount(); n != 0 {
 				t.Errorf("%d sockets are left after the stop", n)
 			}
-			if !slices.Equal(progress, []string{"8/8", "0/8"}) {
+			if len(progress) < 2 || progress[0] != "8/8" || progress[len(progress)-1] != "0/8" { // more if it takes long
 				t.Errorf("progress was %v", progress)
 			}
 			before := 0

@@ -71,7 +71,10 @@ func start(tb testing.TB, bp *backplane.Backplane, h Handler, cfg Config) *Servi
 
 // newRouter returns a router that speaks JSON and echoes at /echo.
 func newRouter() *router.Router {
-	r := router.NewRouter()
+	r, err := router.New(router.Config{TurnTimeout: -1}) // a machine that stands still does not end a turn
+	if err != nil {
+		panic(err)
+	}
 	r.Use(jsonmw.Middleware())
 	r.PublicBind("/echo", func(ctx *router.Context) {
 		if err := ctx.Send(router.Raw(ctx.Data())); err != nil {
