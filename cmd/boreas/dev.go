@@ -30,7 +30,7 @@ type devCmd struct {
 }
 
 // devStopTimeout is what each node has to stop, so that Ctrl-C ends everything
-// within two seconds.
+// within a second or two.
 const devStopTimeout = 700 * time.Millisecond
 
 // devStopLimit is when a stop that hangs is cut off.

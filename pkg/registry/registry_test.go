@@ -377,10 +377,11 @@ func TestLaneRetires(t *testing.T) {
 	c.hold()
 }
 
-// TestNothingHappens lets a cluster rest for some leases.
+// TestNothingHappens lets a cluster rest for some renewals.
 func TestNothingHappens(t *testing.T) {
 	c := newCluster(t, realServer(t))
-	a, g := c.instance("a", chat), c.gateway("g")
+	steady := func(cfg *Config) { cfg.LeaseTTL = soon } // also of a machine that stands still
+	a, g := c.instance("a", chat, steady), c.gateway("g", steady)
 	g.pin(t, 0, 10)
 	eventually(t, soon, func() string {
 		if !a.View().Has(g.cfg.Self) || !g.View().Has(g.cfg.Self) || !g.View().Has(a.cfg.Self) {

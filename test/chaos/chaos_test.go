@@ -52,7 +52,7 @@ func TestShortRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report, err := Run(t.Context(), Config{Programs: programs, Seed: 1, Rounds: 1, Sessions: 12, Faults: faults})
+			report, err := Run(t.Context(), Config{Programs: programs, Seed: 1, Rounds: 1, Sessions: 12, Faults: faults, slack: 3})
 			if err != nil {
 				t.Fatal(err)
 			}

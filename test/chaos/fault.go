@@ -31,6 +31,8 @@ type Fault struct {
 	refuses bool
 	// node is true if a node is lost: its sessions recover when its lease has ended.
 	node bool
+	// slack is how many times the bound its recovery may take. Default: 1.
+	slack int
 	// inject does it, and returns when it is over: when Redis can be reached again,
 	// or the node is back. A violation is reported; another error ends the run.
 	inject func(ctx context.Context, e *experiment) error
@@ -52,10 +54,11 @@ func (v violation) Error() string { return string(v) }
 
 // maxRecovery is how long sessions may stand still after the fault.
 func (f Fault) maxRecovery() time.Duration {
+	slack := time.Duration(max(1, f.slack))
 	if f.node {
-		return MaxNodeRecovery
+		return MaxNodeRecovery * slack
 	}
-	return MaxRecovery
+	return MaxRecovery * slack
 }
 
 // The backends.

@@ -73,6 +73,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	patience time.Duration // in place of the constant, for runs that must fail
+	slack    int           // times the bounds of recovery, for runs beside other tests
 }
 
 func (c Config) withDefaults() Config {
@@ -207,6 +208,7 @@ func (r *runner) inject(ctx context.Context, row *Row, f Fault) error {
 	}
 	row.Injected++
 	took, ok := r.recovered(ctx, time.Now())
+	f.slack = r.cfg.slack
 	row.recovered(f, took)
 	if !ok {
 		row.Problems = append(row.Problems, fmt.Sprintf("after %q not all sessions moved again within %v", f.Name, r.cfg.patience))

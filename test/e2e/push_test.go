@@ -105,7 +105,7 @@ func TestPushesReachEachConnectionOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	n++
-	r, err := backend(t, s.gateways[2]).Push(t.Context(), router.Push{To: router.ToUser("alice"), Path: "/hello", Data: n, Timeout: time.Second}, "")
+	r, err := backend(t, s.gateways[2]).Push(t.Context(), router.Push{To: router.ToUser("alice"), Path: "/hello", Data: n, Timeout: 4 * time.Second}, "")
 	if err != nil || r.GetDelivered() != 3 || r.GetTargeted() != 3 {
 		t.Errorf("just after the kill: %v, %v", r, err)
 	}
