@@ -185,7 +185,7 @@ func TestMasterAgain(t *testing.T) {
 	follow := func(replica, master *redistest.Server) {
 		t.Helper()
 		host, port, _ := strings.Cut(master.Addr(), ":")
-		s.must(replica.Client().SlaveOf(ctx, host, port).Err())
+		s.must(replica.Client().ReplicaOf(ctx, host, port).Err())
 		eventually(t, soon, func() string {
 			info := replica.Client().Info(ctx, "replication").Val()
 			if strings.Contains(info, "master_link_status:up") {
@@ -198,9 +198,9 @@ func TestMasterAgain(t *testing.T) {
 	mark("writing", 1, "ok")
 	mark("whole", 2, "ok")
 	mark("whole", 3, "ok") // as long as nothing happens
-	s.must(b.Client().SlaveOf(ctx, "no", "one").Err())
+	s.must(b.Client().ReplicaOf(ctx, "no", "one").Err())
 	follow(a, b)
-	s.must(a.Client().SlaveOf(ctx, "no", "one").Err())
+	s.must(a.Client().ReplicaOf(ctx, "no", "one").Err())
 	mark("whole", 4, "lost")
 	mark("writing", 5, "ok")
 }

@@ -25,7 +25,7 @@ func TestAway(t *testing.T) {
 	defer watch.Wait()
 	defer cancel()
 	watch.Go(func() { a.watch(ctx, s) })
-	follow := func(host, port string) error { return s.Client().SlaveOf(ctx, host, port).Err() }
+	follow := func(host, port string) error { return s.Client().ReplicaOf(ctx, host, port).Err() }
 	for name, fault := range map[string]struct{ begin, end func() error }{
 		"hangs":        {s.Stop, s.Cont},
 		"is a replica": {func() error { return follow("127.0.0.1", "1") }, func() error { return follow("no", "one") }},

@@ -54,11 +54,14 @@ func (v violation) Error() string { return string(v) }
 
 // maxRecovery is how long sessions may stand still after the fault.
 func (f Fault) maxRecovery() time.Duration {
-	slack := time.Duration(max(1, f.slack))
+	bound := MaxRecovery
 	if f.node {
-		return MaxNodeRecovery * slack
+		bound = MaxNodeRecovery
 	}
-	return MaxRecovery * slack
+	if f.slack > 1 {
+		bound *= time.Duration(f.slack)
+	}
+	return bound
 }
 
 // The backends.

@@ -42,7 +42,7 @@ func sentinelFaults() []Fault {
 				return s.Failover(ctx)
 			})},
 		{Number: 14, Name: "master kill -9 under Sentinel", Backend: Sentinel, inject: during(
-			func(ctx context.Context, e *experiment, s *sentinelBackend, master *redistest.Server) error {
+			func(ctx context.Context, _ *experiment, s *sentinelBackend, master *redistest.Server) error {
 				if err := master.Kill(); err != nil {
 					return err
 				}
