@@ -97,6 +97,21 @@ func newTab(ctx context.Context, t *testing.T) context.Context {
 	return tab
 }
 
+// joinAsAlice opens the chat in a tab and joins its room.
+func joinAsAlice(tab context.Context, t *testing.T, url string) {
+	t.Helper()
+	err := chromedp.Do(tab,
+		chromedp.Navigate(url),
+		chromedp.WaitVisible(css(`#state[data-state="open"]`)),
+		chromedp.SetValue(css("#name"), "alice"),
+		chromedp.Click(css("#join-button")),
+		chromedp.WaitVisible(css(`#state[data-state="joined"]`)),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // css is a selector. A plain string would also be searched for in the page's text.
 type css = chromedp.CSS
 

@@ -82,16 +82,7 @@ func TestPageCallsGRPCWeb(t *testing.T) {
 	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, browserOptions()...)
 	defer cancelAllocator()
 	tab := newTab(allocator, t)
-	err := chromedp.Do(tab,
-		chromedp.Navigate(url),
-		chromedp.WaitVisible(css(`#state[data-state="open"]`)),
-		chromedp.SetValue(css("#name"), "alice"),
-		chromedp.Click(css("#join-button")),
-		chromedp.WaitVisible(css(`#state[data-state="joined"]`)),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
+	joinAsAlice(tab, t, url)
 	for _, call := range []struct{ key, want string }{
 		{apiKey, "HTTP 200, status 0, delivered 1"},
 		{apiKey + "x", "HTTP 200, status 16, delivered 0"},

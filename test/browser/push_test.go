@@ -21,15 +21,8 @@ func TestPageShowsPushesFromOutside(t *testing.T) {
 	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, browserOptions()...)
 	defer cancelAllocator()
 	tab := newTab(allocator, t)
-	err := chromedp.Do(tab,
-		chromedp.Navigate(url),
-		chromedp.WaitVisible(css(`#state[data-state="open"]`)),
-		chromedp.SetValue(css("#name"), "alice"),
-		chromedp.Click(css("#join-button")),
-		chromedp.WaitVisible(css(`#state[data-state="joined"]`)),
-		chromedp.WaitVisible(css("#commands")),
-	)
-	if err != nil {
+	joinAsAlice(tab, t, url)
+	if err := chromedp.Do(tab, chromedp.WaitVisible(css("#commands"))); err != nil {
 		t.Fatal(err)
 	}
 	shown, err := chromedp.Run(tab, chromedp.Evaluate[string](`document.getElementById("commands").textContent`))
