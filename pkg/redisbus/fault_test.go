@@ -2,12 +2,14 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -381,5 +383,37 @@ func TestReach(t *testing.T) {
 	err = parse(t, srv.URL()).Reach(ctx, testLogger(t))
 	if err == nil || !contains(err, "cannot be reached", srv.URL()[:7]) || contains(err, "right-one") {
 		t.Errorf("killed server: got %v", err)
+	}
+}
+
+// TestReachSaysWhy: the attempt that the deadline cuts short does not hide why the
+// attempts before it failed.
+func TestReachSaysWhy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if n == 0 {
+				_ = c.Close()
+				continue
+			}
+			calls.Go(func() { // read and never answer
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			})
+		}
+	})
+	defer func() { _ = l.Close(); calls.Wait() }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err = parse(t, "redis://"+l.Addr().String()).Reach(ctx, testLogger(t))
+	hungUp := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	if !hungUp || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want it to say that Redis hung up and that the deadline passed", err)
 	}
 }

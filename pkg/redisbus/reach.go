@@ -20,10 +20,14 @@ const reachTimeout = 2 * time.Second
 func (t *Topology) Reach(ctx context.Context, log *slog.Logger) error {
 	client := t.NewClient(ctx)
 	defer func() { _ = client.Close() }()
+	var why error
 	for failures := 0; ; failures++ {
 		err := ping(ctx, client)
 		if err == nil {
 			return nil
+		}
+		if why == nil || !over(ctx) { // an attempt that ctx cut short says nothing about Redis
+			why = err
 		}
 		if untrusted := new(tls.CertificateVerificationError); errors.As(err, &untrusted) {
 			return fmt.Errorf("%s: %w", t, err)
@@ -35,9 +39,16 @@ func (t *Topology) Reach(ctx context.Context, log *slog.Logger) error {
 			log.Warn("waiting for Redis", "redis", t, "err", err)
 		}
 		if !backoff(ctx, failures) {
-			return fmt.Errorf("%s cannot be reached: %w (%w)", t, err, context.Cause(ctx))
+			return fmt.Errorf("%s cannot be reached: %w (%w)", t, why, context.Cause(ctx))
 		}
 	}
+}
+
+// over reports whether ctx has ended, or is about to: a connection may notice the
+// deadline of ctx before ctx does.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 func ping(ctx context.Context, client redis.UniversalClient) error {
