@@ -106,6 +106,9 @@ func newHub(bp *backplane.Backplane) *Hub {
 	return h
 }
 
+// Backplane is what the hub is part of.
+func (h *Hub) Backplane() *backplane.Backplane { return h.bp }
+
 // Observe sets the hooks, in place of those before.
 func (h *Hub) Observe(hooks Hooks) {
 	hooks = hooks.orNothing()

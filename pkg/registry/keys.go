@@ -106,6 +106,9 @@ type routeKeys struct {
 	version       string // INT
 }
 
+// note is what nodes noted under a name: STRING, which expires.
+func (k keyspace) note(name string) string { return string(k) + "n:" + name }
+
 // gatewaysEntry stands in place of a service in the route members of gateways. It
 // is no slug, so that no service can have that name.
 const gatewaysEntry = "@gateways"

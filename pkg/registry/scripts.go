@@ -69,6 +69,8 @@ var (
 	scriptHost  = load("host", "lib_shelf")
 	scriptHosts = load("hosts", "lib_shelf")
 	scriptMark  = load("mark", "lib_shelf")
+
+	scriptNote = load("note")
 )
 
 // call is one run of a script. Every script answers with a list.
@@ -126,9 +128,9 @@ func (r *Registry) exec(ctx context.Context, calls ...*call) error {
 // many as there ever were exchanges at a time.
 const maxResends = 10
 
-// repeatable are the scripts that renew a lease, mark or read. Running them again right
+// repeatable are the scripts that renew a lease, mark, note or read. Running them again right
 // after a run whose answer was lost changes nothing.
-var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView, scriptHosts, scriptLeased, scriptMark}
+var repeatable = []*script{scriptBeat, scriptView, scriptRouteBeat, scriptRouteView, scriptHosts, scriptLeased, scriptMark, scriptNote}
 
 // cutOff returns the repeatable calls whose connection broke. A call that timed out
 // is not among them: Redis is slow or away, and the next tick comes soon.

@@ -17,10 +17,11 @@ type Config struct {
 	// Timeout bounds a request whose caller sets no deadline; longer deadlines are cut
 	// to a minute. Default 10 s.
 	Timeout time.Duration
-	// Remember is how many pushes with an idempotency key are remembered. Default
-	// 4096; negative: none.
+	// Remember is how many pushes with an idempotency key the process remembers by
+	// itself, which matters only when Redis loses its data. Default 4096.
 	Remember int
-	// RememberFor is how long. Default 10 min.
+	// RememberFor is how long pushes with an idempotency key are remembered, by Redis
+	// and by the process. Default 10 min.
 	RememberFor time.Duration
 	// Ready returns nil while the process should get new work: what health checks
 	// answer. Default: always.
@@ -79,8 +80,8 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("pushapi.Config.Keys: the key of %q has %d bytes; want %d or more", name, len(key), MinKey))
 		}
 	}
-	if c.MaxRequestBytes < 0 || c.Timeout < 0 || c.Timeout > maxTimeout || c.RememberFor < 0 {
-		errs = append(errs, fmt.Errorf("pushapi.Config: MaxRequestBytes %d, Timeout %v or RememberFor %v is out of range", c.MaxRequestBytes, c.Timeout, c.RememberFor))
+	if c.MaxRequestBytes < 0 || c.Timeout < 0 || c.Timeout > maxTimeout || c.Remember < 0 || c.RememberFor < 0 {
+		errs = append(errs, fmt.Errorf("pushapi.Config: MaxRequestBytes %d, Timeout %v, Remember %d or RememberFor %v is out of range", c.MaxRequestBytes, c.Timeout, c.Remember, c.RememberFor))
 	}
 	return errors.Join(errs...)
 }

@@ -4,17 +4,16 @@ import (
 	"container/list"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"sync"
 	"time"
 
-	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
 	pushv1 "github.com/boreas-ws/boreas/pkg/push/pushapi/v1"
 )
 
-// memory remembers the answers of pushes with an idempotency key.
+// memory remembers the answers of this gateway's pushes with an idempotency key: also
+// when Redis, which the other gateways ask, cannot be reached or has lost its data.
 type memory struct {
 	size int
 	ttl  time.Duration
@@ -54,35 +53,49 @@ func (m *memory) init(size int, ttl time.Duration) {
 
 // once calls do unless that was done under this key, and returns its answer. A caller who
 // goes away does not end it: whoever repeats the push waits for it, and gets the answer.
-// After an error of do, which must mean that nothing was sent, it may be tried again.
+// An error of do must mean that nothing was sent: who waited for it tries again, in its
+// turn. The context of do ends with the deadline of ctx.
 func (m *memory) once(ctx context.Context, key memoryKey, hash [sha256.Size]byte, do func(context.Context) (*pushv1.PushResponse, error)) (*pushv1.PushResponse, error) {
-	if m.size < 0 {
-		return do(ctx)
+	for {
+		e, mine := m.enter(key, hash)
+		if mine {
+			go func() {
+				ctx, cancel := detach(ctx)
+				defer cancel()
+				e.response, e.err = do(ctx)
+				if e.err != nil {
+					m.forget(e)
+				}
+				close(e.done)
+			}()
+		}
+		if e.hash != hash {
+			return nil, errUsed()
+		}
+		select {
+		case <-e.done:
+		case <-ctx.Done():
+			return nil, failure(ctx.Err())
+		}
+		switch {
+		case mine:
+			return e.response, e.err
+		case e.err == nil:
+			again := proto.CloneOf(e.response)
+			again.Repeated = true
+			return again, nil
+		}
 	}
-	e, mine := m.enter(key, hash)
-	if mine {
-		go func() {
-			e.response, e.err = do(context.WithoutCancel(ctx))
-			if e.err != nil {
-				m.forget(e)
-			}
-			close(e.done)
-		}()
+}
+
+// detach returns a context that ends with the deadline of ctx, but not when ctx is
+// cancelled.
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	detached := context.WithoutCancel(ctx)
+	if end, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(detached, end)
 	}
-	if e.hash != hash {
-		return nil, connect.NewError(connect.CodeAlreadyExists, errors.New("the idempotency key was used for another push"))
-	}
-	select {
-	case <-e.done:
-	case <-ctx.Done():
-		return nil, failure(ctx.Err())
-	}
-	if mine || e.err != nil {
-		return e.response, e.err
-	}
-	again := proto.CloneOf(e.response)
-	again.Repeated = true
-	return again, nil
+	return detached, func() {}
 }
 
 // enter returns what is remembered under a key; mine: nothing was. To make room the

@@ -85,10 +85,12 @@ func TestMethodsWithCurl(t *testing.T) {
 	if got := a.curled("Push", push); got["delivered"] != 2.0 || got["repeated"] != nil {
 		t.Errorf("Push: %v", got)
 	}
-	if got := a.curled("Push", push); got["delivered"] != 2.0 || got["repeated"] != true {
-		t.Errorf("Push, repeated: %v", got)
+	for _, gateway := range []*server{a, b} {
+		if got := gateway.curled("Push", push); got["delivered"] != 2.0 || got["repeated"] != true {
+			t.Errorf("Push, repeated: %v", got)
+		}
 	}
-	if status, text := a.curl("/boreas.push.v1.PushService/Push", strings.Replace(push, `"data":1`, `"data":2`, 1)); status != "409" || !strings.Contains(text, "already_exists") {
+	if status, text := b.curl("/boreas.push.v1.PushService/Push", strings.Replace(push, `"data":1`, `"data":2`, 1)); status != "409" || !strings.Contains(text, "already_exists") {
 		t.Errorf("another push with the same key: %s %s", status, text)
 	}
 	many := a.curled("PushMany", `{"pushes":[{"to":{"group":"room"},"path":"/y"},{},{"to":{"group":"room"},"path":"/z"}]}`)

@@ -75,7 +75,10 @@ func (a *API) push(ctx context.Context, r *pushv1.PushRequest) (*pushv1.PushResp
 	if err != nil {
 		return nil, failure(err)
 	}
-	return a.memory.once(ctx, memoryKey{callerOf(ctx), key}, sha256.Sum256(text), do)
+	d := deed{key: memoryKey{callerOf(ctx), key}, hash: sha256.Sum256(text)}
+	return a.memory.once(ctx, d.key, d.hash, func(ctx context.Context) (*pushv1.PushResponse, error) {
+		return a.once(ctx, d, do)
+	})
 }
 
 // message is what a request wants to have pushed.

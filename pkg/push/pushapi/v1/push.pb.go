@@ -240,8 +240,8 @@ type PushRequest struct {
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
 	// Bounds the push: 1 to 60,000 ms. Default 5,000.
 	TimeoutMs uint32 `protobuf:"varint,9,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
-	// A push with the key of an earlier one of the same caller, on this gateway, is not
-	// done again: it gets the earlier one's answer. 128 bytes at most.
+	// A push with the key of an earlier one of the same caller is not done again: it
+	// gets the earlier one's answer. 128 bytes at most.
 	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
