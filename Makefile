@@ -24,8 +24,8 @@ fmt: ## format every Go file
 	"$$(scripts/install-golangci-lint)" fmt ./...
 
 .PHONY: bench
-bench: deps ## throughput, latency, CPU per message and memory per socket, with baselines
-	go run ./test/bench
+bench: deps ## throughput, latency, CPU per message and memory per socket, with baselines; AGAINST=revision compares with that only
+	go run ./test/bench $(if $(AGAINST),-against $(AGAINST))
 
 .PHONY: compose
 compose: deps ## docker-compose.yml on this machine's Docker engine

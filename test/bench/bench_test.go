@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +117,13 @@ func TestFanout(t *testing.T) {
 	t.Logf("%.0f deliveries/s", m.rate)
 }
 
+// TestTimes: a ratio is a number, also when nothing was measured.
+func TestTimes(t *testing.T) {
+	if a, b := times(3, 2), times(1, 0); a != 1.5 || b != 1000 {
+		t.Errorf("got %v and %v", a, b)
+	}
+}
+
 // TestRun runs everything once, far too short to mean anything.
 func TestRun(t *testing.T) {
 	r, err := run(t.Context(), options{duration: 100 * time.Millisecond, warmup: 20 * time.Millisecond, rounds: 1, pairs: 1, sockets: 20, settle: 10 * time.Millisecond,
@@ -132,4 +142,72 @@ func TestRun(t *testing.T) {
 		t.Errorf("%s: %v", asJSON.String(), err)
 	}
 	t.Log("\n" + text.String())
+}
+
+// TestAgainst: another revision is compiled, and nothing of it stays; and a gateway and
+// a service of given programs are weighed.
+func TestAgainst(t *testing.T) {
+	repository := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		name = filepath.Join(repository, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git := func(args ...string) {
+		t.Helper()
+		args = append([]string{"-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"}, args...)
+		if err := execute(t.Context(), repository, "git", args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git("init", "--quiet")
+	write("go.mod", "module example.com/before\n\ngo 1.24\n")
+	for _, name := range []string{"cmd/boreas", "examples/chat"} {
+		write(name+"/main.go", "package main\n\nfunc main() { println(\"before\") }\n")
+	}
+	git("add", ".")
+	git("commit", "--quiet", "--message", "before")
+	write("cmd/boreas/main.go", "no Go")
+	dir := filepath.Join(t.TempDir(), "before")
+	p, err := buildAt(t.Context(), repository, "HEAD", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{p.Boreas, p.Chat} {
+		if out, err := exec.CommandContext(t.Context(), program).CombinedOutput(); err != nil || string(out) != "before\n" {
+			t.Errorf("%s: %q, %v", program, out, err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(dir)); err != nil || len(left) != 1 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if _, err := buildAt(t.Context(), repository, "HEAD~5", dir+"2"); err == nil {
+		t.Error("a revision that is not there was compiled")
+	}
+
+	s, err := newStack(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	same := func() (*target, error) { return s.release(t.Context(), "same", s.programs) }
+	all, err := compare(t.Context(), s, options{duration: 100 * time.Millisecond, warmup: 20 * time.Millisecond, pairs: 2}, "same", shapes, same, same)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range all {
+		if c.Connections != shapes[i].conns || c.Window != shapes[i].window || c.Pairs != 2 {
+			t.Errorf("%+v", c)
+		}
+	}
+	var text bytes.Buffer
+	if err := (&Report{Against: all}).writeText(&text); err != nil || !strings.Contains(text.String(), "before") {
+		t.Errorf("%s: %v", text.String(), err)
+	}
 }

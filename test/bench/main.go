@@ -22,6 +22,7 @@ type options struct {
 	skipLoads        bool          // leave round trips out
 	fanout           fanoutShape   // no sockets: leave pushes out
 	profile          string        // directory for CPU profiles; "" for none
+	against          string        // revision to compare with, in place of all else; "" for none
 }
 
 // The names of the targets in the report.
@@ -51,13 +52,14 @@ func bench() error {
 	flag.DurationVar(&o.duration, "duration", 4*time.Second, "`time` of one measurement")
 	flag.DurationVar(&o.warmup, "warmup", time.Second, "`time` before it that does not count")
 	flag.IntVar(&o.rounds, "rounds", 3, "measurements of each kind, the median counts; 0 for none")
-	flag.IntVar(&o.pairs, "pairs", 5, "measurements with and without metrics; 0 for none")
+	flag.IntVar(&o.pairs, "pairs", 5, "measurements with and without metrics, or of two revisions; 0 for none")
 	flag.IntVar(&o.sockets, "sockets", 10_000, "idle sockets; 0 for none")
 	flag.DurationVar(&o.micro, "micro", 200*time.Millisecond, "`time` for each Go benchmark; 0 for none")
 	flag.IntVar(&o.fanout.sockets, "receivers", 1000, "sockets that are pushed to; 0 for none")
 	flag.IntVar(&o.fanout.rate, "push-rate", 100, "messages a second that are pushed to each; Boreas is also measured at ten times as many")
 	only := flag.Bool("pushes", false, "measure pushes only")
 	flag.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of gateway and service under load")
+	flag.StringVar(&o.against, "against", "", "compare with the program at a `revision` of git, and measure nothing else")
 	flag.Parse()
 	if *only {
 		o.skipLoads, o.pairs, o.sockets, o.micro = true, 0, 0, 0
@@ -85,6 +87,10 @@ func run(ctx context.Context, o options) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	r := &Report{Machine: thisMachine()}
+	if o.against != "" {
+		r.Against, err = against(ctx, s, o)
+		return r, err
+	}
 	if o.rounds > 0 && !o.skipLoads {
 		if r.Loads, err = loads(ctx, s, o); err != nil {
 			return nil, err

@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// Overhead is what metrics cost under one shape of load: CPU of gateway and service
-// per round trip, divided by that of the same programs without instruments. Both
-// are under load at the same time, so that whatever disturbs the machine disturbs
-// both, and share a Redis, which is left out.
-type Overhead struct {
+// Comparison weighs one build of gateway and service against another under one shape of
+// load: the CPU per round trip of the one divided by that of the other. Both are under
+// load at the same time, so that whatever disturbs the machine disturbs both, and share a
+// Redis, which is left out.
+type Comparison struct {
 	Connections int     `json:"connections"` // of each
 	Window      int     `json:"window"`
 	Pairs       int     `json:"pairs"`
-	With        float64 `json:"cpu_us_with"` // medians of CPU per round trip
-	Without     float64 `json:"cpu_us_without"`
+	One         float64 `json:"cpu_us_one"` // medians of CPU per round trip
+	Other       float64 `json:"cpu_us_other"`
 	Ratio       float64 `json:"ratio"` // the median pair's
 	Least       float64 `json:"least_ratio"`
 	Most        float64 `json:"most_ratio"`
@@ -27,37 +27,44 @@ type Overhead struct {
 var meteredShapes = []shape{{64, 1}, {64, 16}}
 
 // overheads weighs metrics.
-func overheads(ctx context.Context, s *stack, o options) ([]Overhead, error) {
-	with := map[shape][]float64{}
-	without := map[shape][]float64{}
+func overheads(ctx context.Context, s *stack, o options) ([]Comparison, error) {
+	return compare(ctx, s, o, "with and without metrics", meteredShapes,
+		func() (*target, error) { return s.boreas(ctx, metered) },
+		func() (*target, error) { return s.boreas(ctx, plain) })
+}
+
+// compare weighs what one starts against what other starts.
+func compare(ctx context.Context, s *stack, o options, what string, shapes []shape, one, other func() (*target, error)) ([]Comparison, error) {
+	cpu := map[shape][2][]float64{}
 	for n := range o.pairs {
-		progressf("with and without metrics, pair %d of %d", n+1, o.pairs)
+		progressf("%s, pair %d of %d", what, n+1, o.pairs)
 		// Processes of their own for each pair: some are luckier than others.
-		ours, err := s.boreas(ctx, metered)
+		ours, err := one()
 		if err != nil {
 			return nil, err
 		}
-		bare, err := s.boreas(ctx, plain)
+		theirs, err := other()
 		if err != nil {
 			return nil, err
 		}
-		for _, sh := range meteredShapes {
-			pair, err := together(ctx, []*target{ours, bare}, sh, o)
+		for _, sh := range shapes {
+			pair, err := together(ctx, []*target{ours, theirs}, sh, o)
 			if err != nil {
 				return nil, err
 			}
-			with[sh], without[sh] = append(with[sh], pair[0]), append(without[sh], pair[1])
+			cpu[sh] = [2][]float64{append(cpu[sh][0], pair[0]), append(cpu[sh][1], pair[1])}
 		}
 		s.stop()
 	}
-	var all []Overhead
-	for _, sh := range meteredShapes {
+	var all []Comparison
+	for _, sh := range shapes {
+		ones, others := cpu[sh][0], cpu[sh][1]
 		ratios := make([]float64, o.pairs)
 		for i := range ratios {
-			ratios[i] = with[sh][i] / without[sh][i]
+			ratios[i] = times(ones[i], others[i])
 		}
-		all = append(all, Overhead{
-			Connections: sh.conns, Window: sh.window, Pairs: o.pairs, With: middle(with[sh]), Without: middle(without[sh]),
+		all = append(all, Comparison{
+			Connections: sh.conns, Window: sh.window, Pairs: o.pairs, One: middle(ones), Other: middle(others),
 			Ratio: middle(ratios), Least: slices.Min(ratios), Most: slices.Max(ratios),
 		})
 	}

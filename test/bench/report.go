@@ -19,7 +19,8 @@ type Report struct {
 	Idle      []Footprint   `json:"idle"`
 	Scrape    time.Duration `json:"scrape_ns"` // GET /metrics of a gateway with the idle sockets
 	Fanouts   []Fanout      `json:"pushes,omitempty"`
-	Overheads []Overhead    `json:"metrics"`
+	Overheads []Comparison  `json:"metrics"`
+	Against   []Comparison  `json:"against,omitempty"` // this program, and the one at another revision
 	Goals     []Goal        `json:"goals"`
 	Micros    []Micro       `json:"benchmarks,omitempty"`
 }
@@ -52,6 +53,10 @@ type Goal struct {
 	Limit float64 `json:"limit"`
 	Met   bool    `json:"met"`
 }
+
+// times says how many times b microseconds a is. In a run that is too short the clock may
+// tell of no b at all: that counts as a nanosecond.
+func times(a, b float64) float64 { return a / max(b, 0.001) }
 
 func micros64(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
@@ -106,22 +111,21 @@ func (r *Report) judge() {
 		ours, ok1 := r.find(g.s, nameBoreas)
 		bare, ok2 := r.find(g.s, nameBare)
 		if ok1 && ok2 {
-			goal(fmt.Sprintf("server CPU per round trip, %v: times that of the bare echo", g.s), ours.CPUTotal/bare.CPUTotal, g.limit)
+			goal(fmt.Sprintf("server CPU per round trip, %v: times that of the bare echo", g.s), times(ours.CPUTotal, bare.CPUTotal), g.limit)
 		}
 	}
 	single := shape{1, 1}
 	ours, ok1 := r.find(single, nameBoreas)
 	raw, ok2 := r.find(single, namePingPong)
 	if ok1 && ok2 {
-		goal("p50, 1 x 1: times that of the raw ping-pong", ours.P50/raw.P50, 1.5)
+		goal("p50, 1 x 1: times that of the raw ping-pong", times(ours.P50, raw.P50), 1.5)
 	}
 	for _, m := range r.Overheads {
 		goal(fmt.Sprintf("server CPU per round trip, %v: times that without metrics", shape{m.Connections, m.Window}), m.Ratio, 1.03)
 	}
 	if len(r.Fanouts) >= 2 {
-		bare := max(r.Fanouts[0].CPUTotal, 0.001) // less than the clock tells, in a run that is too short
 		goal(fmt.Sprintf("server CPU per delivery of a push to %d sockets: times that of the bare writer", r.Fanouts[0].Sockets),
-			r.Fanouts[1].CPUTotal/bare, 1.5)
+			times(r.Fanouts[1].CPUTotal, r.Fanouts[0].CPUTotal), 1.5)
 	}
 	if len(r.Idle) >= 3 {
 		bare, loose, pinned := r.Idle[0], r.Idle[1], r.Idle[2]
@@ -146,20 +150,26 @@ func (r *Report) writeText(out io.Writer) error {
 	}
 	for _, l := range r.Loads {
 		s := shape{l.Connections, l.Window}
-		times := ""
+		timesBare := ""
 		if bare, ok := r.find(s, nameBare); ok && l.Target != nameBare {
-			times = fmt.Sprintf("%.2f", l.CPUTotal/bare.CPUTotal)
+			timesBare = fmt.Sprintf("%.2f", times(l.CPUTotal, bare.CPUTotal))
 		}
-		fmt.Fprintf(w, "%v\t%s\t%.0f\t%.0f\t%.0f\t%s\t%s\t\n", s, l.Target, l.Rate, l.P50, l.P99, l.cpu(), times)
+		fmt.Fprintf(w, "%v\t%s\t%.0f\t%.0f\t%.0f\t%s\t%s\t\n", s, l.Target, l.Rate, l.P50, l.P99, l.cpu(), timesBare)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if len(r.Overheads) > 0 {
+	for _, c := range []struct {
+		one, other string
+		rows       []Comparison
+	}{{"with metrics", "without", r.Overheads}, {"now", "before", r.Against}} {
+		if len(c.rows) == 0 {
+			continue
+		}
 		fmt.Fprintln(out)
-		fmt.Fprintln(w, "connections x window\tCPU µs with metrics\twithout\tmedian of the ratios\tleast\tmost\tpairs\t")
-		for _, m := range r.Overheads {
-			fmt.Fprintf(w, "%v\t%.2f\t%.2f\t%.3f\t%.3f\t%.3f\t%d\t\n", shape{m.Connections, m.Window}, m.With, m.Without, m.Ratio, m.Least, m.Most, m.Pairs)
+		fmt.Fprintf(w, "connections x window\tCPU µs %s\t%s\tmedian of the ratios\tleast\tmost\tpairs\t\n", c.one, c.other)
+		for _, m := range c.rows {
+			fmt.Fprintf(w, "%v\t%.2f\t%.2f\t%.3f\t%.3f\t%.3f\t%d\t\n", shape{m.Connections, m.Window}, m.One, m.Other, m.Ratio, m.Least, m.Most, m.Pairs)
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -170,7 +180,7 @@ func (r *Report) writeText(out io.Writer) error {
 		fmt.Fprintln(w, "sockets\tpushes/s to each\ttarget\tdeliveries/s\tCPU µs per delivery\ttimes bare writer\t")
 		for _, f := range r.Fanouts {
 			l := Load{CPU: f.CPU, CPUTotal: f.CPUTotal}
-			fmt.Fprintf(w, "%d\t%d\t%s\t%.0f\t%s\t%.2f\t\n", f.Sockets, f.Pace, f.Target, f.Rate, l.cpu(), f.CPUTotal/r.Fanouts[0].CPUTotal)
+			fmt.Fprintf(w, "%d\t%d\t%s\t%.0f\t%s\t%.2f\t\n", f.Sockets, f.Pace, f.Target, f.Rate, l.cpu(), times(f.CPUTotal, r.Fanouts[0].CPUTotal))
 		}
 		if err := w.Flush(); err != nil {
 			return err

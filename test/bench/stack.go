@@ -109,18 +109,24 @@ func (s *stack) boreas(ctx context.Context, i instruments) (*target, error) {
 		flags = append(flags, "--no-metrics")
 		name = namePlain
 	}
-	gw, err := s.programs.StartGateway(ctx, "gw", s.redis.TCPURL(), flags...)
+	return s.gateway(ctx, name, s.programs, chat, debug, flags...)
+}
+
+// gateway starts a gateway before a service, and returns when a message finds its way
+// through both.
+func (s *stack) gateway(ctx context.Context, name string, programs cluster.Programs, service *cluster.Process, debug string, flags ...string) (*target, error) {
+	gw, err := programs.StartGateway(ctx, "gw", s.redis.TCPURL(), flags...)
 	if err != nil {
 		return nil, err
 	}
 	s.started(gw.Process)
 	t := &target{name: name, addr: gw.Addr, path: "/ws", procs: []process{
 		{"gateway", gw.PID(), gw.Internal},
-		{"service", chat.PID(), debug},
+		{"service", service.PID(), debug},
 		{"redis", s.redis.PID(), ""},
 	}}
 	if err := awaitReply(ctx, t); err != nil {
-		return nil, fmt.Errorf("%w\nlog of the gateway:\n%s\nlog of the service:\n%s", err, gw.Log(), chat.Log())
+		return nil, fmt.Errorf("%w\nlog of the gateway:\n%s\nlog of the service:\n%s", err, gw.Log(), service.Log())
 	}
 	return t, nil
 }
