@@ -83,13 +83,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	name, err := a.authenticate(r)
 	if err != nil {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		status := http.StatusForbidden
+		if connect.CodeOf(err) == connect.CodeUnauthenticated {
+			status = http.StatusUnauthorized
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
 		a.cfg.Called(methodOf(r.URL.Path), "", connect.CodeOf(err).String(), time.Since(start))
 		if a.errors.IsSupported(r) {
 			_ = a.errors.Write(w, r, err) // the caller is gone
 			return
 		}
-		http.Error(w, err.Error(), http.StatusUnauthorized)
+		http.Error(w, err.Error(), status)
 		return
 	}
 	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, name)))
