@@ -56,34 +56,47 @@ func (byQuery) Authenticate(_ context.Context, r *auth.Handshake) (wire.Identity
 // server is a gateway with its API.
 type server struct {
 	testing.TB
+	bp      *backplane.Backplane
+	gateway *gateway.Gateway
 	ws, api *httptest.Server
 	calls   atomic.Int64 // that Config.Called was told of
+}
+
+// setup is what a test may want to have otherwise.
+type setup struct {
+	redis   *redistest.Server
+	lease   time.Duration
+	gateway gateway.Config
 }
 
 var namespaces atomic.Int64
 
 // start runs two gateways of a system of their own.
-func start(t *testing.T) (a, b *server) {
+func start(t *testing.T, tune ...func(*setup)) (a, b *server) {
 	t.Helper()
 	namespace := fmt.Sprintf("api%d", namespaces.Add(1))
-	return gatewayOf(t, namespace, "gw-a"), gatewayOf(t, namespace, "gw-b")
+	return gatewayOf(t, namespace, "gw-a", tune...), gatewayOf(t, namespace, "gw-b", tune...)
 }
 
-func gatewayOf(t *testing.T, namespace, name string) *server {
+func gatewayOf(t *testing.T, namespace, name string, tune ...func(*setup)) *server {
 	t.Helper()
+	with := setup{redis: redis, gateway: gateway.Config{Authenticator: byQuery{}}}
+	for _, f := range tune {
+		f(&with)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	bp, err := backplane.Open(ctx, redis.URL(), backplane.Config{
-		Namespace: namespace, NodeID: wire.NodeID(name), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	bp, err := backplane.Open(ctx, with.redis.URL(), backplane.Config{
+		Namespace: namespace, NodeID: wire.NodeID(name), LeaseTTL: with.lease, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gateway.New("public", bp, gateway.Config{Authenticator: byQuery{}})
+	g, err := gateway.New("public", bp, with.gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{TB: t}
+	s := &server{TB: t, bp: bp, gateway: g}
 	api, err := pushapi.New(push.Of(bp), pushapi.Config{
 		Keys: map[string]string{"orders": key, "billing": key + "!"}, Ready: g.Ready,
 		Called: func(method, caller, code string, _ time.Duration) {
@@ -95,11 +108,7 @@ func gatewayOf(t *testing.T, namespace, name string) *server {
 		t.Fatal(err)
 	}
 	s.ws = httptest.NewServer(g)
-	s.api = httptest.NewUnstartedServer(api)
-	s.api.Config.Protocols = new(http.Protocols)
-	s.api.Config.Protocols.SetHTTP1(true)
-	s.api.Config.Protocols.SetUnencryptedHTTP2(true)
-	s.api.Start()
+	s.api = serve(api)
 	run, stop := context.WithCancel(context.Background())
 	over := make(chan struct{})
 	go func() {
@@ -116,6 +125,16 @@ func gatewayOf(t *testing.T, namespace, name string) *server {
 		_ = bp.Close(ctx)
 	})
 	s.eventually("the gateway is ready", func() bool { return g.Ready() == nil })
+	return s
+}
+
+// serve listens as the internal listener of a gateway does.
+func serve(h http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	return s
 }
 
