@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/gorilla/websocket"
+
+	"github.com/boreas-ws/boreas/pkg/push/pushclient"
+	"github.com/boreas-ws/boreas/pkg/router"
 )
 
 // dropped is for how many sockets a push was dropped for a reason.
@@ -74,7 +78,8 @@ func TestPolicies(t *testing.T) {
 }
 
 // TestDeadlines: a push that waits for a client ends with the deadline of its request.
-// One that names no timeout ends early enough for an answer.
+// One that names no timeout ends early enough for an answer, and the client lets a push
+// have its time.
 func TestDeadlines(t *testing.T) {
 	a, b := start(t, func(s *setup) { s.gateway.SlowConsumerTimeout = -1 })
 	b.dial("alice")
@@ -97,6 +102,19 @@ func TestDeadlines(t *testing.T) {
 		if status != http.StatusGatewayTimeout || n == 4 {
 			t.Errorf("a push without a timeout: %d %s", status, text)
 			break
+		}
+	}
+	client, err := pushclient.New(a.api.URL, pushclient.Config{Key: key, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := client.Push(t.Context(), router.Push{To: router.ToSocket(id), Timeout: 2 * time.Second}, "")
+	if err != nil || r.GetDropped()["timeout"] != 1 {
+		t.Errorf("a push of 2 s by a client that gives up after 1 s: %v, %v", r, err)
+	}
+	for _, timeout := range []time.Duration{-time.Second, time.Microsecond, time.Minute + 1, (1<<32 + 1000) * time.Millisecond} {
+		if r, err := client.Push(t.Context(), router.Push{To: router.ToSocket(id), Timeout: timeout}, ""); connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("a push of %v: %v, %v", timeout, r, err)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

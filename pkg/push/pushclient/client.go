@@ -31,7 +31,8 @@ import (
 type Config struct {
 	// Key is the caller's key. Default: none.
 	Key string
-	// Timeout bounds calls whose context has no deadline. Default 10 s.
+	// Timeout bounds calls whose context has no deadline. Default 10 s. A push that may
+	// take longer has 5 s more than its own timeout.
 	Timeout time.Duration
 	// HTTPClient is used for requests. Default: one of its own.
 	HTTPClient *http.Client
@@ -39,6 +40,9 @@ type Config struct {
 
 // DefaultTimeout is that of [Config].
 const DefaultTimeout = 10 * time.Second
+
+// answerTime is how much longer than a push's timeout its answer is waited for.
+const answerTime = 5 * time.Second
 
 // Client calls the push API. What has no method here is called through API.
 type Client struct {
@@ -92,6 +96,11 @@ func (c *Client) Push(ctx context.Context, m router.Push, idempotencyKey string)
 		return nil, err
 	}
 	r.IdempotencyKey = idempotencyKey
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, max(c.timeout, m.Timeout+answerTime))
+		defer cancel()
+	}
 	response, err := c.api.Push(ctx, connect.NewRequest(r))
 	if err != nil {
 		return nil, err
@@ -100,6 +109,9 @@ func (c *Client) Push(ctx context.Context, m router.Push, idempotencyKey string)
 }
 
 func request(m router.Push) (*pushv1.PushRequest, error) {
+	if m.Timeout != 0 && (m.Timeout < time.Millisecond || m.Timeout > time.Minute) { // what is sent is a uint32, and 0 is the default
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("push: the timeout is %v; allowed is 1ms to 1m0s", m.Timeout))
+	}
 	r := &pushv1.PushRequest{
 		To: target(m.To), Path: m.Path, ExceptSockets: m.Except, ExceptUsers: m.ExceptUsers, Key: m.Key,
 		TimeoutMs: uint32(m.Timeout.Milliseconds()),
