@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"get":       scriptGet,
 			"frames":    scriptFrames,
 			"hold":      scriptHold,
+			"await":     scriptAwait,
 			"terminate": scriptTerminate,
 			"stopwatch": scriptStopwatch,
 		},
@@ -139,11 +141,18 @@ func scriptFrames(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// scriptHold connects a client that stays, and answers what the protocol asks for:
-// hold URL.
+// scriptHold connects a client that stays, and answers what the protocol asks for. What
+// it gets, and at last why it was closed, are the lines of a file: hold URL [FILE].
 func scriptHold(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: hold URL")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: hold URL [FILE]")
+	}
+	var file io.Writer = io.Discard
+	if len(args) == 2 {
+		f, err := os.Create(ts.MkAbs(args[1]))
+		ts.Check(err)
+		ts.Defer(func() { _ = f.Close() })
+		file = f
 	}
 	conn, resp, err := websocket.DefaultDialer.Dial(args[0], nil)
 	ts.Check(err)
@@ -152,14 +161,31 @@ func scriptHold(ts *testscript.TestScript, neg bool, args []string) {
 	go func() {
 		defer close(gone)
 		for {
-			if _, _, err := conn.ReadMessage(); err != nil {
+			_, message, err := conn.ReadMessage()
+			if err != nil {
+				fmt.Fprintln(file, err)
 				return
 			}
+			fmt.Fprintf(file, "%s\n", message)
 		}
 	}()
 	ts.Defer(func() {
 		_ = conn.Close()
 		<-gone
+	})
+}
+
+// scriptAwait waits until a line of a file that grows matches: await FILE REGEXP.
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE REGEXP")
+	}
+	line := regexp.MustCompile("(?m)" + args[1])
+	eventually(ts, func(context.Context) error {
+		if text := ts.ReadFile(args[0]); !line.MatchString(text) {
+			return &unexpectedError{want: args[1], got: text}
+		}
+		return nil
 	})
 }
 
