@@ -82,7 +82,7 @@ func (a *pushAPI) serve(bp *backplane.Backplane) error {
 func (a *pushAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	api := a.api.Load()
 	if api == nil {
-		http.Error(w, "the gateway has not joined the backplane yet", http.StatusServiceUnavailable)
+		pushapi.RefuseUnready(w, r, "the gateway has not joined the backplane yet")
 		return
 	}
 	api.ServeHTTP(w, r)

@@ -3,6 +3,7 @@ package pushapi
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"connectrpc.com/connect"
 
@@ -27,6 +28,12 @@ func failure(err error) error {
 		code = connect.CodeCanceled
 	}
 	return connect.NewError(code, err)
+}
+
+// RefuseUnready answers a request, in its protocol, while there is no API yet: with
+// unavailable, and why.
+func RefuseUnready(w http.ResponseWriter, r *http.Request, why string) {
+	_ = connect.NewErrorWriter().Write(w, r, connect.NewError(connect.CodeUnavailable, errors.New(why))) // fails if the caller is gone
 }
 
 func invalid(text string) error {
