@@ -5,10 +5,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/boreas-ws/boreas/pkg/gateway"
-	"github.com/boreas-ws/boreas/pkg/link"
-	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
 // TestAway: a Redis that hangs is away, and so is one that is a replica; what that
@@ -46,23 +42,6 @@ func TestAway(t *testing.T) {
 		}
 		if !until(ctx, patience, func() bool { a.reset(); return a.most() == 0 }) {
 			t.Errorf("it %s no more, and that is not seen", name)
-		}
-	}
-}
-
-// TestAfter: what is explained if Redis was away for a time.
-func TestAfter(t *testing.T) {
-	for away, want := range map[time.Duration]struct{ refusal, restart bool }{
-		gateway.DefaultPinTimeout:     {false, false},
-		gateway.DefaultPinTimeout + 1: {true, false},
-		link.DefaultResetAfter:        {true, false},
-		link.DefaultResetAfter + 1:    {true, true},
-	} {
-		f := Fault{codes: []int{killed}}.after(away)
-		refused := verdict{refused: string(wire.CodeUnavailable)}
-		closed := verdict{closed: true, code: restarts}
-		if f := []Fault{f}; refused.explained(f) != want.refusal || closed.explained(f) != want.restart {
-			t.Errorf("after %v a refusal is explained: %v, a close: %v", away, refused.explained(f), closed.explained(f))
 		}
 	}
 }

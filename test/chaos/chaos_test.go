@@ -114,13 +114,14 @@ func TestPushes(t *testing.T) {
 	take("a", 11, 8)
 	take("c", 7, 6) // the one before is owed, too
 	var v verdict
-	p.judge(&v, "ws://gateway")
+	v.gateway = "gw0-1"
+	p.judge(&v)
 	var got []string
 	for _, m := range v.unpushed {
 		got = append(got, fmt.Sprint(m.From, m.Number, " at ", m.gateway))
 	}
 	slices.Sort(got)
-	if want := []string{"a10 at ws://gateway", "b1 at ws://gateway", "b3 at ws://gateway", "c6 at ws://gateway"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
+	if want := []string{"a10 at gw0-1", "b1 at gw0-1", "b3 at gw0-1", "c6 at gw0-1"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
 		t.Errorf("missing %v, %d duplicated, %d reordered", got, v.duplicated, v.reordered)
 	}
 	if list := untold(v.unpushed); len(list) != 4 {
@@ -140,18 +141,24 @@ func TestPushes(t *testing.T) {
 
 // Every kind of damage turns a report's verdict.
 func TestReportFails(t *testing.T) {
+	victim := hits{{node: "gw0-1"}: time.Time{}}
 	good := func() Row { return Row{Injected: 1, Recoveries: []time.Duration{time.Second}} }
 	if row := good(); !row.OK() {
 		t.Fatal("a row without damage fails")
 	}
 	cases := map[string]func(*Row){
-		"lost":             func(r *Row) { r.judge(verdict{lost: 1}) },
-		"duplicated":       func(r *Row) { r.judge(verdict{duplicated: 1}) },
-		"reordered":        func(r *Row) { r.judge(verdict{reordered: 1}) },
-		"unexplained":      func(r *Row) { r.judge(verdict{closed: true, code: killed}, Fault{refuses: true}) },
-		"broken":           func(r *Row) { r.judge(verdict{broken: []string{"internal: oops"}}) },
-		"refused":          func(r *Row) { r.judge(verdict{closed: true, refused: "unavailable"}, Fault{codes: []int{killed}}) },
-		"no route":         func(r *Row) { r.judge(verdict{closed: true, refused: "no_route"}, Fault{refuses: true}) },
+		"lost":        func(r *Row) { r.judge(verdict{lost: 1}) },
+		"duplicated":  func(r *Row) { r.judge(verdict{duplicated: 1}) },
+		"reordered":   func(r *Row) { r.judge(verdict{reordered: 1}) },
+		"unexplained": func(r *Row) { r.judge(verdict{closed: true, code: killed}, cause{Fault: Fault{refuses: true}}) },
+		"bystander": func(r *Row) {
+			r.judge(verdict{closed: true, code: killed, gateway: "gw1-2"}, cause{Fault: Fault{codes: []int{killed}, node: true}, hits: victim})
+		},
+		"broken": func(r *Row) { r.judge(verdict{broken: []string{"internal: oops"}}) },
+		"refused": func(r *Row) {
+			r.judge(verdict{closed: true, refused: "unavailable"}, cause{Fault: Fault{codes: []int{killed}}})
+		},
+		"no route":         func(r *Row) { r.judge(verdict{closed: true, refused: "no_route"}, cause{Fault: Fault{refuses: true}}) },
 		"slow":             func(r *Row) { r.recovered(Fault{}, MaxRecovery+1) },
 		"slow node":        func(r *Row) { r.recovered(Fault{node: true}, MaxNodeRecovery+1) },
 		"never injected":   func(r *Row) { r.Injected = 0 },
@@ -164,20 +171,20 @@ func TestReportFails(t *testing.T) {
 		}
 	}
 	slow := good()
-	slow.judge(verdict{closed: true, refused: "unavailable"}, Fault{}.after(gateway.DefaultPinTimeout))
-	slow.judge(verdict{closed: true, code: restarts}, Fault{}.after(link.DefaultResetAfter))
+	slow.judge(verdict{closed: true, refused: "unavailable"}, cause{away: gateway.DefaultPinTimeout})
+	slow.judge(verdict{closed: true, code: restarts}, cause{away: link.DefaultResetAfter})
 	if len(slow.Problems) != 2 {
 		t.Errorf("the choice of a master was quick, but explains: %+v", slow)
 	}
 	row := good()
-	row.judge(verdict{closed: true, refused: "unavailable"}, Fault{}.after(gateway.DefaultPinTimeout+1))
-	row.judge(verdict{closed: true, code: restarts}, Fault{}.after(link.DefaultResetAfter+1))
+	row.judge(verdict{closed: true, refused: "unavailable"}, cause{away: gateway.DefaultPinTimeout + 1})
+	row.judge(verdict{closed: true, code: restarts}, cause{away: link.DefaultResetAfter + 1})
 	if !row.OK() {
 		t.Errorf("the choice of a master took longer than is waited for: %+v", row)
 	}
 	row = good()
-	row.judge(verdict{closed: true, code: killed}, Fault{}, Fault{codes: []int{killed}})
-	row.judge(verdict{closed: true, refused: "unavailable"}, Fault{refuses: true}, Fault{})
+	row.judge(verdict{closed: true, code: killed, gateway: "gw0-1"}, cause{}, cause{Fault: Fault{codes: []int{killed}}, hits: victim})
+	row.judge(verdict{closed: true, refused: "unavailable"}, cause{Fault: Fault{refuses: true}}, cause{})
 	row.recovered(Fault{node: true}, MaxRecovery+1)
 	if !row.OK() || row.Refused != 1 {
 		t.Errorf("what the faults explain counts: %+v", row)

@@ -53,8 +53,8 @@ func (e *experiment) guest(ctx context.Context, url string) (*guest, error) {
 
 // someURL is that of one of the gateways.
 func (e *experiment) someURL() string {
-	urls := e.urls()
-	return urls[e.rand.IntN(len(urls))]
+	serving := e.serving()
+	return serving[e.rand.IntN(len(serving))].URL()
 }
 
 // ask sends a message and reads the next that comes.

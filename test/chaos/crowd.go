@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/boreas-ws/boreas/test/cluster"
 )
 
 const (
@@ -20,10 +22,10 @@ const (
 // crowd keeps a number of clients connected. A client whose session ends connects
 // again, to any gateway.
 type crowd struct {
-	size   int
-	urls   func() []string // of the gateways that clients may try
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	size    int
+	serving func() []*cluster.Gateway // that clients may try
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 
 	mu     sync.Mutex
 	live   map[int]*session // by client
@@ -32,9 +34,9 @@ type crowd struct {
 	paused bool
 }
 
-func startCrowd(ctx context.Context, size int, urls func() []string) *crowd {
+func startCrowd(ctx context.Context, size int, serving func() []*cluster.Gateway) *crowd {
 	ctx, cancel := context.WithCancel(ctx)
-	c := &crowd{size: size, urls: urls, cancel: cancel, live: map[int]*session{}, moved: make([]time.Time, size)}
+	c := &crowd{size: size, serving: serving, cancel: cancel, live: map[int]*session{}, moved: make([]time.Time, size)}
 	for i := range size {
 		c.wg.Go(func() { c.client(ctx, i) })
 	}
@@ -50,8 +52,8 @@ func (c *crowd) stop() {
 
 func (c *crowd) client(ctx context.Context, i int) {
 	for ctx.Err() == nil {
-		urls := c.urls()
-		s, err := openSession(ctx, urls[rand.N(len(urls))])
+		serving := c.serving()
+		s, err := openSession(ctx, serving[rand.N(len(serving))])
 		if err != nil {
 			if !pause(ctx, reconnectDelay) {
 				return

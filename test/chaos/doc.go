@@ -6,7 +6,8 @@
 //
 //   - P, prefix: what each side of a session received is what the other sent, in
 //     order, once and without a gap; when everything is calm again, all of it,
-//     unless the fault explains a close.
+//     unless the fault explains that it was closed: because the fault hit its gateway or
+//     its instance.
 //   - C, counts: within two lease TTLs the registry is consistent (registry.Check)
 //     and counts as many pins as there are sessions.
 //   - M, memory: the resident memory of every process stays under its bound.

@@ -8,9 +8,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"github.com/boreas-ws/boreas/pkg/gateway"
-	"github.com/boreas-ws/boreas/pkg/link"
 )
 
 // Fault is one way in which things break.
@@ -24,12 +21,12 @@ type Fault struct {
 	anywhere bool
 	// args are options of redis-server.
 	args []string
-	// codes are the close codes with which sessions may end because of it.
+	// codes are the close codes with which sessions of the nodes that it hits may end.
 	codes []int
-	// refuses is true if Redis takes no pins for longer than gateways wait for one:
-	// sessions that begin may be refused as unavailable.
+	// refuses is true if pins take longer than gateways wait for one: sessions that
+	// begin may be refused as unavailable, if it hits a node those at that node.
 	refuses bool
-	// node is true if a node is lost: its sessions recover when its lease has ended.
+	// node is true if it hits a node: the sessions recover when its lease has ended.
 	node bool
 	// slack is how many times the bound its recovery may take. Default: 1.
 	slack int
@@ -76,24 +73,23 @@ const (
 	restarts = websocket.CloseServiceRestart  // the gateway or the instance says goodbye
 )
 
-// after is the fault as it turned out: if Redis itself had no master for so long that
-// pins and links do not wait for it, what follows from that is explained.
-func (f Fault) after(away time.Duration) Fault {
-	if away > gateway.DefaultPinTimeout {
-		f.refuses = true
-	}
-	if away > link.DefaultResetAfter {
-		f.codes = append(slices.Clone(f.codes), restarts)
-	}
-	return f
-}
-
 // experiment is what a fault has to work with.
 type experiment struct {
 	*system
 	crowd *crowd
 	rand  *rand.Rand // of this injection
+	hits  hits       // of this injection
 	away  away       // since the last fault began
+}
+
+// replaceGateway kills a gateway and starts another one in its place.
+func (e *experiment) replaceGateway(ctx context.Context, i int) error {
+	g := e.takeGateway(i)
+	e.hits.gateway(g)
+	if err := g.Kill(); err != nil {
+		return err
+	}
+	return e.startGateway(ctx, i)
 }
 
 // between returns a random time.
@@ -221,15 +217,12 @@ func nodeFaults() []Fault {
 	return []Fault{
 		{Number: 20, Name: "gateway kill -9", Backend: Standalone, anywhere: true, codes: []int{killed}, node: true,
 			inject: func(ctx context.Context, e *experiment) error {
-				i := e.rand.IntN(len(e.gateways))
-				if err := e.takeGateway(i).Kill(); err != nil {
-					return err
-				}
-				return e.startGateway(ctx, i)
+				return e.replaceGateway(ctx, e.rand.IntN(len(e.gateways)))
 			}},
 		{Number: 21, Name: "gateway paused longer than its lease", Backend: Standalone, anywhere: true, codes: []int{killed, restarts}, node: true, refuses: true, // a search for an instance times out meanwhile
 			inject: func(ctx context.Context, e *experiment) error {
 				g := e.gateways[e.rand.IntN(len(e.gateways))]
+				e.hits.gateway(g)
 				if err := g.Pause(); err != nil {
 					return err
 				}
@@ -240,6 +233,7 @@ func nodeFaults() []Fault {
 			inject: func(ctx context.Context, e *experiment) error {
 				i := e.rand.IntN(len(e.gateways))
 				g := e.takeGateway(i)
+				e.hits.gateway(g)
 				if err := g.Terminate(); err != nil {
 					return err
 				}
@@ -251,7 +245,9 @@ func nodeFaults() []Fault {
 		{Number: 23, Name: "instance kill -9 and restart", Backend: Standalone, anywhere: true, codes: []int{restarts}, node: true,
 			inject: func(ctx context.Context, e *experiment) error {
 				i := e.rand.IntN(len(e.instances))
-				if err := e.takeInstance(i).Kill(); err != nil {
+				p := e.takeInstance(i)
+				e.hits.instance(p)
+				if err := p.Kill(); err != nil {
 					return err
 				}
 				return e.startInstance(ctx, i)

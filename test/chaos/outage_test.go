@@ -35,7 +35,7 @@ func TestOutage(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	c := startCrowd(t.Context(), 12, s.urls)
+	c := startCrowd(t.Context(), 12, s.serving)
 	defer c.stop()
 	o := &outage{T: t, standalone: redis, system: s, crowd: c}
 	o.eventually("the clients move", func() bool { return c.moving(time.Now().Add(-time.Second)) })

@@ -73,15 +73,15 @@ func (p *pushes) lacks(pushers []string, t time.Time) []string {
 // missed is a push that did not reach a session.
 type missed struct {
 	probe.Numbered
-	gateway string    // URL
+	gateway string    // its node
 	noticed time.Time // when a later one came
 }
 
-// judge adds up what is wrong with a session at a gateway.
-func (p *pushes) judge(v *verdict, gateway string) {
+// judge adds up what is wrong with the session.
+func (p *pushes) judge(v *verdict) {
 	for from, s := range p.from {
 		for n, noticed := range s.missing {
-			v.unpushed = append(v.unpushed, missed{probe.Numbered{From: from, Number: n}, gateway, noticed})
+			v.unpushed = append(v.unpushed, missed{probe.Numbered{From: from, Number: n}, v.gateway, noticed})
 		}
 		v.duplicated += s.duplicated
 		v.reordered += s.reordered

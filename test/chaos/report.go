@@ -34,7 +34,7 @@ type Row struct {
 }
 
 // judge adds what a session says that ended because of one of causes, or is open.
-func (r *Row) judge(v verdict, causes ...Fault) {
+func (r *Row) judge(v verdict, causes ...cause) {
 	r.Lost += v.lost
 	r.Duplicated += v.duplicated
 	r.Reordered += v.reordered
@@ -44,21 +44,12 @@ func (r *Row) judge(v verdict, causes ...Fault) {
 	case v.refused != "":
 		r.Refused++
 		if !explained {
-			r.Problems = append(r.Problems, "a new session was refused with "+v.refused+during(causes))
+			r.Problems = append(r.Problems, fmt.Sprintf("a new session at %s was refused with %s%s", v.gateway, v.refused, during(causes)))
 		}
 	case v.closed && !explained:
 		r.Unexplained++
-		r.Problems = append(r.Problems, fmt.Sprintf("a session was closed with %d%s", v.code, during(causes)))
+		r.Problems = append(r.Problems, fmt.Sprintf("a session at %s, pinned to %q, was closed with %d %s%s", v.gateway, v.instance, v.code, v.reason, during(causes)))
 	}
-}
-
-// during names what was injected when a session ended.
-func during(causes []Fault) string {
-	names := make([]string, len(causes))
-	for i, f := range causes {
-		names[i] = f.Name
-	}
-	return fmt.Sprintf(" (%q)", names)
 }
 
 // recovered adds how long the sessions stood still after a fault.

@@ -121,7 +121,7 @@ func (p plan) run(ctx context.Context, cfg Config, report *Report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	c := startCrowd(ctx, cfg.Sessions, s.urls)
+	c := startCrowd(ctx, cfg.Sessions, s.serving)
 	defer c.stop()
 	r := &runner{cfg: cfg, experiment: &experiment{system: s, crowd: c}}
 	watching, stop := context.WithCancel(ctx)
@@ -171,7 +171,7 @@ type runner struct {
 func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, bool)) (Row, error) {
 	row := Row{Fault: f}
 	log := r.cfg.Logger.With("fault", f.Number, "redis", f.Backend)
-	var before, now Fault // a session may still end because of the fault before
+	var before, now cause // a session may still end because of the fault before
 	for round := 0; ; round++ {
 		g, ok := next(round)
 		if !ok {
@@ -181,12 +181,13 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, 
 		r.rand = r.cfg.rand(f.Number, f.Backend, round)
 		log.Info("injecting", "round", round+1, "what", g.Name)
 		r.away.reset()
+		r.hits = hits{}
 		if err := r.inject(ctx, &row, g); err != nil {
 			return row, err
 		}
-		away := r.away.most()
-		if now = g.after(away); away > gateway.DefaultPinTimeout {
-			log.Info("Redis was long without a master", "away", away)
+		now = cause{Fault: g, hits: r.hits, away: r.away.most()}
+		if now.away > gateway.DefaultPinTimeout {
+			log.Info("Redis was long without a master", "away", now.away)
 		}
 		r.judgeEnded(&row, before, now)
 	}
@@ -218,7 +219,7 @@ func (r *runner) inject(ctx context.Context, row *Row, f Fault) error {
 }
 
 // judgeEnded judges the sessions that ended since it was called last.
-func (r *runner) judgeEnded(row *Row, causes ...Fault) {
+func (r *runner) judgeEnded(row *Row, causes ...cause) {
 	for _, s := range r.crowd.harvest() {
 		row.judge(s.verdict(), causes...)
 	}
@@ -252,7 +253,7 @@ func until(ctx context.Context, within time.Duration, done func() bool) bool {
 }
 
 // ask lets everything settle and fills in what the oracles say.
-func (r *runner) ask(ctx context.Context, row *Row, causes ...Fault) {
+func (r *runner) ask(ctx context.Context, row *Row, causes ...cause) {
 	r.crowd.pause(true)
 	defer r.crowd.pause(false)
 	settled := func() bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/boreas-ws/boreas/pkg/wire"
+	"github.com/boreas-ws/boreas/test/cluster"
 	"github.com/boreas-ws/boreas/test/probe"
 )
 
@@ -29,7 +30,7 @@ const (
 // session is one connection of a client: it numbers what it sends and checks the
 // numbers of what it gets.
 type session struct {
-	gateway string // URL
+	gateway string // its node
 	ws      *websocket.Conn
 
 	mu       sync.Mutex
@@ -39,25 +40,30 @@ type session struct {
 	pushed   pushes
 	member   bool      // is, or has asked to be, of the user and group that are pushed to
 	progress time.Time // when the last message came; zero before the first
+	instance string    // the node of the instance that answers; none before the first answer
 	broken   []string  // what no numbering explains
 	refused  string    // the code with which the first message was refused
 	paused   bool      // sends nothing new
 	leaving  bool      // sends nothing new, because the client is about to close
 	closed   bool
-	code     int // of the close frame; 1006 for a connection that broke
+	code     int    // of the close frame; 1006 for a connection that broke
+	reason   string // of the close frame
+	ended    time.Time
 
 	slots chan struct{} // a token for each message that may be sent
 	done  chan struct{} // closed when the session is over
 }
 
 // message is what instances send: the number of the client's message that it
-// answers, 0 for none, and the instance's own number. Errors are the gateway's.
+// answers, 0 for none, the instance's own number and its node. Errors are the gateway's.
 type message struct {
 	ID   string `json:"id"`
 	Path string `json:"path"`
 	Data struct {
 		N int `json:"n"`
 		S int `json:"s"`
+
+		By string `json:"by"`
 		probe.Pushed
 		failure
 	} `json:"data"`
@@ -86,15 +92,15 @@ func dial(ctx context.Context, url string) (*websocket.Conn, error) {
 }
 
 // openSession connects a client and starts its traffic.
-func openSession(ctx context.Context, url string) (*session, error) {
+func openSession(ctx context.Context, g *cluster.Gateway) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	ws, err := dial(ctx, url)
+	ws, err := dial(ctx, g.URL())
 	if err != nil {
 		return nil, err
 	}
 	s := &session{
-		gateway: url, ws: ws,
+		gateway: g.Name, ws: ws,
 		slots: make(chan struct{}, window), done: make(chan struct{}),
 	}
 	s.slots <- struct{}{} // the others follow with the first answer: a second message must not pass where the first was refused
@@ -172,10 +178,10 @@ func (s *session) read(ctx context.Context) {
 		if err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.closed, s.code = ctx.Err() == nil, websocket.CloseAbnormalClosure
+			s.closed, s.code, s.ended = ctx.Err() == nil, websocket.CloseAbnormalClosure, time.Now()
 			var ce *websocket.CloseError
 			if errors.As(err, &ce) {
-				s.code = ce.Code
+				s.code, s.reason = ce.Code, ce.Text
 			}
 			return
 		}
@@ -213,6 +219,11 @@ func (s *session) take(b []byte) {
 	case m.Data.Error != "":
 		s.broken = append(s.broken, m.Data.Code+": "+m.Data.Error)
 		return
+	}
+	if s.instance == "" {
+		s.instance = m.Data.By
+	} else if s.instance != m.Data.By {
+		s.broken = append(s.broken, fmt.Sprintf("pinned to %s, but answered by %s", s.instance, m.Data.By))
 	}
 	if s.progress.IsZero() {
 		for range window - 1 {
@@ -302,17 +313,18 @@ type verdict struct {
 	refused                     string
 	closed                      bool
 	code                        int
+	reason                      string // of the close
+	ended                       time.Time
 	unpushed                    []missed
+
+	// gateway is the node of the session's gateway, instance that of the one it is pinned
+	// to; "" if it was not answered yet.
+	gateway, instance string
 }
 
-// explained reports whether one of the faults accounts for the end of the session.
-func (v verdict) explained(causes []Fault) bool {
-	return slices.ContainsFunc(causes, func(f Fault) bool {
-		if v.refused != "" {
-			return f.refuses && v.refused == string(wire.CodeUnavailable)
-		}
-		return slices.Contains(f.codes, v.code)
-	})
+// explained reports whether one of the causes accounts for the end of the session.
+func (v verdict) explained(causes []cause) bool {
+	return slices.ContainsFunc(causes, func(c cause) bool { return c.explains(v) })
 }
 
 // verdict judges the session. For one that is open, everything that was sent must
@@ -324,10 +336,11 @@ func (s *session) verdict() verdict {
 		lost:       len(s.replies.missing) + len(s.messages.missing),
 		duplicated: s.replies.duplicated + s.messages.duplicated,
 		reordered:  s.replies.reordered + s.messages.reordered,
-		broken:     s.broken, refused: s.refused, code: s.code,
+		broken:     s.broken, refused: s.refused, code: s.code, reason: s.reason, ended: s.ended,
+		gateway: s.gateway, instance: s.instance,
 		closed: s.closed && !(s.leaving && s.code == websocket.CloseNormalClosure),
 	}
-	s.pushed.judge(&v, s.gateway)
+	s.pushed.judge(&v)
 	if !s.closed {
 		v.lost += s.sent - s.replies.last + max(0, s.sent+s.sent/3-s.messages.last)
 	}

@@ -169,17 +169,11 @@ func (s *system) instanceNames() []string {
 	return names
 }
 
-// urls are where clients can connect.
-func (s *system) urls() []string {
+// serving are the gateways to which clients can connect.
+func (s *system) serving() []*cluster.Gateway {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []string
-	for _, g := range s.gateways {
-		if g != nil {
-			list = append(list, g.URL())
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(s.gateways), func(g *cluster.Gateway) bool { return g == nil })
 }
 
 // boundSockets is how many sockets the gateways remember to be bound to instances.

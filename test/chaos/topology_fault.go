@@ -83,11 +83,7 @@ func loseTail(ctx context.Context, e *experiment, s *sentinelBackend, master *re
 	if err := master.Client().Do(ctx, "CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
 		return err
 	}
-	i := e.rand.IntN(len(e.gateways))
-	if err := e.takeGateway(i).Kill(); err != nil {
-		return err
-	}
-	if err := e.startGateway(ctx, i); err != nil {
+	if err := e.replaceGateway(ctx, e.rand.IntN(len(e.gateways))); err != nil {
 		return err
 	}
 	pause(ctx, time.Second)

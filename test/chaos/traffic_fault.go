@@ -118,10 +118,7 @@ func latePins(ctx context.Context, e *experiment) error {
 	if err != nil {
 		return err
 	}
-	if err := e.takeGateway(i).Kill(); err != nil {
-		return err
-	}
-	if err := e.startGateway(ctx, i); err != nil {
+	if err := e.replaceGateway(ctx, i); err != nil {
 		return err
 	}
 	client := e.backend.client()

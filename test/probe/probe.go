@@ -259,11 +259,18 @@ func (p *probe) sequence(ctx *router.Context) {
 		seq.received = in.N
 	}
 	seq.sent++
-	send(ctx, map[string]int{"n": in.N, "s": seq.sent})
+	send(ctx, numbered{N: in.N, S: seq.sent, By: p.node})
 	if in.N%3 == 0 {
 		seq.sent++
-		send(ctx, map[string]int{"s": seq.sent})
+		send(ctx, numbered{S: seq.sent, By: p.node})
 	}
+}
+
+// numbered is what sequence sends.
+type numbered struct {
+	N  int    `json:"n,omitempty"` // the number of the message that it answers
+	S  int    `json:"s"`
+	By string `json:"by"` // the instance's node
 }
 
 // counters are the numbers of one socket. Its turn guards them.
