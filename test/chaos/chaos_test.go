@@ -162,6 +162,8 @@ func TestReportFails(t *testing.T) {
 		"slow":             func(r *Row) { r.recovered(Fault{}, MaxRecovery+1) },
 		"slow node":        func(r *Row) { r.recovered(Fault{node: true}, MaxNodeRecovery+1) },
 		"never injected":   func(r *Row) { r.Injected = 0 },
+		"large node":       func(r *Row) { r.took(MaxResident+1, MaxRedisResident) },
+		"large Redis":      func(r *Row) { r.took(MaxResident, MaxRedisResident+1) },
 		"registry or node": func(r *Row) { r.Problems = append(r.Problems, "wrong") },
 	}
 	for name, damage := range cases {
@@ -186,6 +188,7 @@ func TestReportFails(t *testing.T) {
 	row.judge(verdict{closed: true, code: killed, gateway: "gw0-1"}, cause{}, cause{Fault: Fault{codes: []int{killed}}, hits: victim})
 	row.judge(verdict{closed: true, refused: "unavailable"}, cause{Fault: Fault{refuses: true}}, cause{})
 	row.recovered(Fault{node: true}, MaxRecovery+1)
+	row.took(MaxResident, MaxRedisResident)
 	if !row.OK() || row.Refused != 1 {
 		t.Errorf("what the faults explain counts: %+v", row)
 	}

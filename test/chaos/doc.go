@@ -10,7 +10,8 @@
 //     its instance.
 //   - C, counts: within two lease TTLs the registry is consistent (registry.Check)
 //     and counts as many pins as there are sessions.
-//   - M, memory: the resident memory of every process stays under its bound.
+//   - M, memory: the resident memory of every node and redis-server stays under its
+//     bound, also of those that are killed.
 //   - R, recovery: all sessions make progress soon after the fault is over.
 //
 // The result is a [Report], a row for each fault.

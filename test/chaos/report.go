@@ -27,7 +27,8 @@ type Row struct {
 	Unexplained int             // closes that the fault does not explain
 	Refused     int             // sessions that were told to come back later
 	Recoveries  []time.Duration // one for each injection
-	Resident    int64           // bytes: peak of the largest node so far
+	Resident    int64           // bytes: peak of the largest node
+	Redis       int64           // bytes: peak of the largest redis-server
 	Problems    []string        // whatever else an oracle found
 
 	unpushed []missed // pushes that sessions missed, until their pushers are asked
@@ -57,6 +58,17 @@ func (r *Row) recovered(f Fault, took time.Duration) {
 	r.Recoveries = append(r.Recoveries, took)
 	if most := f.maxRecovery(); took > most {
 		r.Problems = append(r.Problems, fmt.Sprintf("recovery from %q took %v; the bound is %v", f.Name, took.Round(time.Millisecond), most))
+	}
+}
+
+// took notes the peaks of resident memory, in bytes.
+func (r *Row) took(node, redis int64) {
+	r.Resident, r.Redis = node, redis
+	if node > MaxResident {
+		r.Problems = append(r.Problems, fmt.Sprintf("a node took %d MiB of memory; the bound is %d", node>>20, MaxResident>>20))
+	}
+	if redis > MaxRedisResident {
+		r.Problems = append(r.Problems, fmt.Sprintf("a redis-server took %d MiB of memory; the bound is %d", redis>>20, MaxRedisResident>>20))
 	}
 }
 
@@ -141,6 +153,6 @@ func (r *Row) cells() []string {
 		strconv.Itoa(r.Fault.Number), r.Fault.Name, r.Fault.Backend, strconv.Itoa(r.Injected), strconv.Itoa(r.Lost),
 		strconv.Itoa(r.Duplicated), strconv.Itoa(r.Reordered), strconv.Itoa(r.Unexplained), strconv.Itoa(r.Refused),
 		fmt.Sprintf("%.2f s", median.Seconds()), fmt.Sprintf("%.2f s", longest.Seconds()),
-		fmt.Sprintf("%d MiB", r.Resident>>20), r.Verdict(),
+		fmt.Sprintf("%d MiB, Redis %d MiB", r.Resident>>20, r.Redis>>20), r.Verdict(),
 	}
 }

@@ -44,6 +44,9 @@ const (
 	MaxCountDelay = 10 * time.Second
 	// MaxResident is the most resident memory of a node, in bytes.
 	MaxResident = 256 << 20
+	// MaxRedisResident is the most resident memory of a redis-server, in bytes: as much
+	// as two subscribers that do not read may make it keep for them.
+	MaxRedisResident = 64 << 20
 	// patience bounds every wait for something that must come; a recovery that takes
 	// longer than its bound but less than this is reported with its time.
 	patience = 45 * time.Second
@@ -127,6 +130,7 @@ func (p plan) run(ctx context.Context, cfg Config, report *Report) (err error) {
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { r.away.watch(watching, backend) })
+	watch.Go(func() { s.weigh(watching, &r.weight) })
 	defer watch.Wait()
 	defer stop()
 	if _, ok := r.recovered(ctx, time.Now()); !ok {
@@ -163,13 +167,16 @@ func startBackend(ctx context.Context, p plan) (backend, error) {
 // runner injects faults into one system.
 type runner struct {
 	*experiment
-	cfg Config
+	cfg    Config
+	weight weight // of the row
 }
 
 // run injects what next returns until it returns false, then waits for calm and asks
 // the oracles. The row is that of f.
 func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, bool)) (Row, error) {
 	row := Row{Fault: f}
+	r.weight.nodes.reset(r.nodePIDs())
+	r.weight.servers.reset(r.serverPIDs())
 	log := r.cfg.Logger.With("fault", f.Number, "redis", f.Backend)
 	var before, now cause // a session may still end because of the fault before
 	for round := 0; ; round++ {
@@ -270,10 +277,7 @@ func (r *runner) ask(ctx context.Context, row *Row, causes ...cause) {
 		row.Problems = append(row.Problems, v)
 	}
 	r.askRegistry(ctx, row)
-	row.Resident = r.peakMemory()
-	if row.Resident > MaxResident {
-		row.Problems = append(row.Problems, fmt.Sprintf("a node took %d MiB of memory", row.Resident>>20))
-	}
+	row.took(r.weight.nodes.most(), r.weight.servers.most())
 }
 
 // askRegistry checks the counts.

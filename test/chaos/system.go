@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -39,13 +36,13 @@ type system struct {
 	flags    []string // of instances
 
 	mu        sync.Mutex
-	gateways  []*cluster.Gateway          // nil while down
-	instances []*cluster.Probe            // nil while down
-	read      map[*cluster.Process]int    // lines of an instance that were read
-	closed    map[string]int              // the status with which an instance saw a socket end
-	unreached map[probe.Numbered]struct{} // pushes of which their pusher knows that somebody may have missed them
-	wrong     []string                    // violations that instances reported, until they are asked for
-	peak      int64                       // bytes, of the process with the most resident memory so far
+	gateways  []*cluster.Gateway            // nil while down
+	instances []*cluster.Probe              // nil while down
+	read      map[*cluster.Process]int      // lines of an instance that were read
+	closed    map[string]int                // the status with which an instance saw a socket end
+	unreached map[probe.Numbered]struct{}   // pushes of which their pusher knows that somebody may have missed them
+	wrong     []string                      // violations that instances reported, until they are asked for
+	started   map[*cluster.Process]struct{} // that may not have ended yet
 	starts    int
 }
 
@@ -54,7 +51,8 @@ func startSystem(ctx context.Context, p cluster.Programs, b backend, gateways, i
 	s := &system{
 		programs: p, backend: b,
 		gateways: make([]*cluster.Gateway, gateways), instances: make([]*cluster.Probe, instances),
-		read: map[*cluster.Process]int{}, closed: map[string]int{}, unreached: map[probe.Numbered]struct{}{},
+		started: map[*cluster.Process]struct{}{},
+		read:    map[*cluster.Process]int{}, closed: map[string]int{}, unreached: map[probe.Numbered]struct{}{},
 		flags: []string{"--push", pushPace.String()},
 	}
 	for i := range instances {
@@ -100,6 +98,7 @@ func (s *system) startGateway(ctx context.Context, i int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gateways[i] = g
+	s.started[g.Process] = struct{}{}
 	return nil
 }
 
@@ -116,6 +115,7 @@ func (s *system) startInstance(ctx context.Context, i int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.instances[i] = p
+	s.started[p.Process] = struct{}{}
 	return nil
 }
 
@@ -232,29 +232,4 @@ func (s *system) closedWith(socket string) int {
 	defer s.mu.Unlock()
 	s.listen()
 	return s.closed[socket]
-}
-
-// peakMemory returns the largest resident memory of a node so far, in bytes.
-func (s *system) peakMemory() int64 {
-	for _, p := range s.processes() {
-		if n, err := residentPeak(p.PID()); err == nil {
-			s.peak = max(s.peak, n)
-		}
-	}
-	return s.peak
-}
-
-// residentPeak reads a process's peak resident memory from /proc.
-func residentPeak(pid int) (int64, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, errors.New("no VmHWM in /proc/.../status")
 }
