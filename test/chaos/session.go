@@ -69,8 +69,12 @@ type message struct {
 	} `json:"data"`
 }
 
-// memberID is the id of the message that asks for membership.
-const memberID = "member"
+const (
+	// memberID is the id of the message that asks for membership.
+	memberID = "member"
+	// crowdName is the user and the group that instances push to.
+	crowdName = "crowd"
+)
 
 // failure is the data of an error.
 type failure struct {
@@ -131,7 +135,7 @@ func (s *session) write(ctx context.Context) {
 			return
 		}
 		if s.joins() && s.ws.WriteMessage(websocket.TextMessage, []byte(
-			`{"path":"/member","id":"`+memberID+`","data":{"user":"crowd","group":"crowd"}}`)) != nil {
+			`{"path":"/member","id":"`+memberID+`","data":{"user":"`+crowdName+`","group":"`+crowdName+`"}}`)) != nil {
 			return // as below
 		}
 		select {

@@ -2,10 +2,12 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/boreas-ws/boreas/internal/redistest"
+	"github.com/boreas-ws/boreas/pkg/registry"
 )
 
 // mendTimeout bounds the wait, before a fault, for Redis to have got over the one
@@ -96,6 +98,31 @@ func loseTail(ctx context.Context, e *experiment, s *sentinelBackend, master *re
 	return s.Promoted(ctx, master)
 }
 
+// crowdKeys are the keys under which pushers find the gateways of the user and of the
+// group that all clients are in: each is on one of the shelves. If the fault before lost
+// them, they are there again soon.
+func (e *experiment) crowdKeys(ctx context.Context) (keys []string, err error) {
+	audiences := []registry.Audience{registry.UserAudience(crowdName), registry.GroupAudience(crowdName)}
+	if !until(ctx, MaxCountDelay, func() bool {
+		keys, err = e.keysOf(ctx, audiences)
+		return err == nil && len(keys) == len(audiences)
+	}) {
+		return nil, errors.Join(violation(fmt.Sprintf("Redis has just %q of the user and the group that all clients are in", keys)), err)
+	}
+	return keys, nil
+}
+
+func (e *experiment) keysOf(ctx context.Context, audiences []registry.Audience) (keys []string, err error) {
+	primaries, err := e.backend.primaries(ctx)
+	for _, p := range primaries {
+		for _, a := range audiences {
+			found, failed := p.Client().Keys(ctx, "bo:"+namespace+":{*}:"+string(a)).Result()
+			keys, err = append(keys, found...), errors.Join(err, failed)
+		}
+	}
+	return keys, err
+}
+
 // clusterFaults are over when every slot has a master.
 func clusterFaults() []Fault {
 	during := func(f func(context.Context, *experiment, *clusterBackend) error) func(context.Context, *experiment) error {
@@ -118,6 +145,11 @@ func clusterFaults() []Fault {
 				for _, p := range e.processes() {
 					keys = append(keys, "{"+p.Name+"}")
 				}
+				audiences, err := e.crowdKeys(ctx)
+				if err != nil {
+					return err
+				}
+				keys = append(keys, audiences...)
 				for _, key := range keys {
 					if err := c.Migrate(ctx, key); err != nil {
 						return fmt.Errorf("migrate %s: %w", key, err)
