@@ -68,31 +68,6 @@ func TestShortRun(t *testing.T) {
 	}
 }
 
-func TestSequence(t *testing.T) {
-	cases := []struct {
-		name                        string
-		numbers                     []int
-		lost, duplicated, reordered int
-	}{
-		{"in order", []int{1, 2, 3}, 0, 0, 0},
-		{"gap", []int{1, 4}, 2, 0, 0},
-		{"repeated", []int{1, 2, 2, 1}, 0, 2, 0},
-		{"late", []int{1, 3, 2, 4}, 0, 0, 1},
-		{"late and repeated", []int{2, 1, 1}, 0, 1, 1},
-	}
-	for _, tc := range cases {
-		t.Run(tc.name, func(t *testing.T) {
-			var s sequence
-			for _, n := range tc.numbers {
-				s.take(n)
-			}
-			if len(s.missing) != tc.lost || s.duplicated != tc.duplicated || s.reordered != tc.reordered {
-				t.Errorf("%v: lost %d, duplicated %d, reordered %d", tc.numbers, len(s.missing), s.duplicated, s.reordered)
-			}
-		})
-	}
-}
-
 // What is pushed is judged by pusher, from the first push that began when the session
 // was a member.
 func TestPushes(t *testing.T) {
@@ -121,8 +96,8 @@ func TestPushes(t *testing.T) {
 		got = append(got, fmt.Sprint(m.From, m.Number, " at ", m.gateway))
 	}
 	slices.Sort(got)
-	if want := []string{"a10 at gw0-1", "b1 at gw0-1", "b3 at gw0-1", "c6 at gw0-1"}; !slices.Equal(got, want) || v.duplicated != 1 || v.reordered != 1 {
-		t.Errorf("missing %v, %d duplicated, %d reordered", got, v.duplicated, v.reordered)
+	if want := []string{"a10 at gw0-1", "b1 at gw0-1", "b3 at gw0-1", "c6 at gw0-1"}; !slices.Equal(got, want) || v.Duplicated != 1 || v.Reordered != 1 {
+		t.Errorf("missing %v, %d duplicated, %d reordered", got, v.Duplicated, v.Reordered)
 	}
 	if list := untold(v.unpushed); len(list) != 4 {
 		t.Errorf("%q", list)
@@ -147,10 +122,13 @@ func TestReportFails(t *testing.T) {
 		t.Fatal("a row without damage fails")
 	}
 	cases := map[string]func(*Row){
-		"lost":        func(r *Row) { r.judge(verdict{lost: 1}) },
-		"duplicated":  func(r *Row) { r.judge(verdict{duplicated: 1}) },
-		"reordered":   func(r *Row) { r.judge(verdict{reordered: 1}) },
-		"unexplained": func(r *Row) { r.judge(verdict{closed: true, code: killed}, cause{Fault: Fault{refuses: true}}) },
+		"lost":                func(r *Row) { r.judge(verdict{Damage: probe.Damage{Lost: 1}}) },
+		"duplicated":          func(r *Row) { r.judge(verdict{Damage: probe.Damage{Duplicated: 1}}) },
+		"reordered":           func(r *Row) { r.judge(verdict{Damage: probe.Damage{Reordered: 1}}) },
+		"unexplained":         func(r *Row) { r.judge(verdict{closed: true, code: killed}, cause{Fault: Fault{refuses: true}}) },
+		"instance lost":       func(r *Row) { r.hear([]wrong{{damage: probe.Damage{Lost: 1}}}) },
+		"instance duplicated": func(r *Row) { r.hear([]wrong{{damage: probe.Damage{Duplicated: 1}}}) },
+		"instance reordered":  func(r *Row) { r.hear([]wrong{{what: "late", damage: probe.Damage{Lost: -1, Reordered: 1}}}) },
 		"bystander": func(r *Row) {
 			r.judge(verdict{closed: true, code: killed, gateway: "gw1-2"}, cause{Fault: Fault{codes: []int{killed}, node: true}, hits: victim})
 		},

@@ -247,7 +247,7 @@ func nodeFaults() []Fault {
 				i := e.rand.IntN(len(e.instances))
 				p := e.takeInstance(i)
 				e.hits.instance(p)
-				if err := p.Kill(); err != nil {
+				if err := e.killInstance(p); err != nil {
 					return err
 				}
 				return e.startInstance(ctx, i)

@@ -31,7 +31,7 @@ type pushes struct {
 
 // pushed is what came from one pusher.
 type pushed struct {
-	sequence
+	probe.Sequence
 	owed  bool      // what began after the last one must come
 	began time.Time // when the last one to come began
 }
@@ -47,13 +47,13 @@ func (p *pushes) take(n probe.Pushed) {
 		p.from[n.From] = s
 	}
 	owed := func(began time.Time) bool { return !p.since.IsZero() && began.After(p.since) }
-	if !s.owed && n.Number > s.last {
-		s.last = n.Number - 1
+	if !s.owed && n.Number > s.Last {
+		s.Last = n.Number - 1
 		if owed(n.Before) { // so that one is the first
-			s.last = max(0, n.Number-2)
+			s.Last = max(0, n.Number-2)
 		}
 	}
-	s.take(n.Number)
+	s.Take(n.Number)
 	s.owed = s.owed || owed(n.Began)
 	s.began = n.Began
 }
@@ -80,11 +80,10 @@ type missed struct {
 // judge adds up what is wrong with the session.
 func (p *pushes) judge(v *verdict) {
 	for from, s := range p.from {
-		for n, noticed := range s.missing {
+		for n, noticed := range s.Missing {
 			v.unpushed = append(v.unpushed, missed{probe.Numbered{From: from, Number: n}, v.gateway, noticed})
 		}
-		v.duplicated += s.duplicated
-		v.reordered += s.reordered
+		v.Add(probe.Damage{Duplicated: s.Duplicated, Reordered: s.Reordered}) // what is lost, pushers are asked about
 	}
 }
 

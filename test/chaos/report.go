@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/boreas-ws/boreas/test/probe"
 )
 
 // Report is the result of a run.
@@ -19,26 +21,22 @@ type Report struct {
 
 // Row is what one fault did.
 type Row struct {
-	Fault       Fault
-	Injected    int
-	Lost        int // messages, both directions, and pushes
-	Duplicated  int
-	Reordered   int
-	Unexplained int             // closes that the fault does not explain
-	Refused     int             // sessions that were told to come back later
-	Recoveries  []time.Duration // one for each injection
-	Resident    int64           // bytes: peak of the largest node
-	Redis       int64           // bytes: peak of the largest redis-server
-	Problems    []string        // whatever else an oracle found
+	Fault        Fault
+	Injected     int
+	probe.Damage                 // of messages, both directions, and pushes
+	Unexplained  int             // closes that the fault does not explain
+	Refused      int             // sessions that were told to come back later
+	Recoveries   []time.Duration // one for each injection
+	Resident     int64           // bytes: peak of the largest node
+	Redis        int64           // bytes: peak of the largest redis-server
+	Problems     []string        // whatever else an oracle found
 
 	unpushed []missed // pushes that sessions missed, until their pushers are asked
 }
 
 // judge adds what a session says that ended because of one of causes, or is open.
 func (r *Row) judge(v verdict, causes ...cause) {
-	r.Lost += v.lost
-	r.Duplicated += v.duplicated
-	r.Reordered += v.reordered
+	r.Add(v.Damage)
 	r.Problems = append(r.Problems, v.broken...)
 	r.unpushed = append(r.unpushed, v.unpushed...)
 	switch explained := v.explained(causes); {
@@ -58,6 +56,14 @@ func (r *Row) recovered(f Fault, took time.Duration) {
 	r.Recoveries = append(r.Recoveries, took)
 	if most := f.maxRecovery(); took > most {
 		r.Problems = append(r.Problems, fmt.Sprintf("recovery from %q took %v; the bound is %v", f.Name, took.Round(time.Millisecond), most))
+	}
+}
+
+// hear adds what instances report.
+func (r *Row) hear(list []wrong) {
+	for _, w := range list {
+		r.Add(w.damage)
+		r.Problems = append(r.Problems, w.what)
 	}
 }
 
@@ -83,7 +89,7 @@ func (r *Row) recovery() (median, longest time.Duration) {
 
 // OK reports whether every oracle is content.
 func (r *Row) OK() bool {
-	return r.Injected > 0 && r.Lost+r.Duplicated+r.Reordered+r.Unexplained == 0 && len(r.Problems) == 0
+	return r.Injected > 0 && r.Damage == (probe.Damage{}) && r.Unexplained == 0 && len(r.Problems) == 0
 }
 
 // maxProblems is how many problems a verdict names.

@@ -272,10 +272,7 @@ func (r *runner) ask(ctx context.Context, row *Row, causes ...cause) {
 	}
 	r.judgeEnded(row, causes...)
 	r.askPushers(ctx, row)
-	for _, v := range r.violations() {
-		row.Lost++
-		row.Problems = append(row.Problems, v)
-	}
+	row.hear(r.violations())
 	r.askRegistry(ctx, row)
 	row.took(r.weight.nodes.most(), r.weight.servers.most())
 }

@@ -34,9 +34,9 @@ type session struct {
 	ws      *websocket.Conn
 
 	mu       sync.Mutex
-	sent     int      // messages sent, numbered from 1
-	replies  sequence // by the number of the message they answer
-	messages sequence // all from the instance, by its own numbers
+	sent     int            // messages sent, numbered from 1
+	replies  probe.Sequence // by the number of the message they answer
+	messages probe.Sequence // all from the instance, by its own numbers
 	pushed   pushes
 	member   bool      // is, or has asked to be, of the user and group that are pushed to
 	progress time.Time // when the last message came; zero before the first
@@ -211,7 +211,7 @@ func (s *session) take(b []byte) {
 			s.pushed.since = time.Now()
 		}
 		return
-	case m.Data.Error != "" && s.messages.last == 0:
+	case m.Data.Error != "" && s.messages.Last == 0:
 		// The message was refused, and said so: it did not reach the instance, so the
 		// numbers after it would have a gap. The client starts anew.
 		s.refused = m.Data.Code
@@ -235,11 +235,11 @@ func (s *session) take(b []byte) {
 		}
 	}
 	s.progress = time.Now()
-	s.messages.take(m.Data.S)
+	s.messages.Take(m.Data.S)
 	if m.Data.N == 0 {
 		return
 	}
-	s.replies.take(m.Data.N)
+	s.replies.Take(m.Data.N)
 	s.release()
 }
 
@@ -300,7 +300,7 @@ func (s *session) pinned() bool { return !s.progressed().IsZero() }
 func (s *session) settled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed || s.replies.last == s.sent && s.messages.last == s.sent+s.sent/3
+	return s.closed || s.replies.Last == s.sent && s.messages.Last == s.sent+s.sent/3
 }
 
 // progressed returns when the last message came; zero before the first.
@@ -312,14 +312,14 @@ func (s *session) progressed() time.Time {
 
 // verdict is what a session says about the oracle P.
 type verdict struct {
-	lost, duplicated, reordered int
-	broken                      []string
-	refused                     string
-	closed                      bool
-	code                        int
-	reason                      string // of the close
-	ended                       time.Time
-	unpushed                    []missed
+	probe.Damage
+	broken   []string
+	refused  string
+	closed   bool
+	code     int
+	reason   string // of the close
+	ended    time.Time
+	unpushed []missed
 
 	// gateway is the node of the session's gateway, instance that of the one it is pinned
 	// to; "" if it was not answered yet.
@@ -337,16 +337,15 @@ func (s *session) verdict() verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := verdict{
-		lost:       len(s.replies.missing) + len(s.messages.missing),
-		duplicated: s.replies.duplicated + s.messages.duplicated,
-		reordered:  s.replies.reordered + s.messages.reordered,
-		broken:     s.broken, refused: s.refused, code: s.code, reason: s.reason, ended: s.ended,
+		Damage: s.replies.Damage,
+		broken: s.broken, refused: s.refused, code: s.code, reason: s.reason, ended: s.ended,
 		gateway: s.gateway, instance: s.instance,
 		closed: s.closed && !(s.leaving && s.code == websocket.CloseNormalClosure),
 	}
+	v.Add(s.messages.Damage)
 	s.pushed.judge(&v)
 	if !s.closed {
-		v.lost += s.sent - s.replies.last + max(0, s.sent+s.sent/3-s.messages.last)
+		v.Lost += s.sent - s.replies.Last + max(0, s.sent+s.sent/3-s.messages.Last)
 	}
 	return v
 }

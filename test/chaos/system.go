@@ -41,9 +41,16 @@ type system struct {
 	read      map[*cluster.Process]int      // lines of an instance that were read
 	closed    map[string]int                // the status with which an instance saw a socket end
 	unreached map[probe.Numbered]struct{}   // pushes of which their pusher knows that somebody may have missed them
-	wrong     []string                      // violations that instances reported, until they are asked for
+	wrong     []wrong                       // violations that instances reported, until they are asked for
 	started   map[*cluster.Process]struct{} // that may not have ended yet
 	starts    int
+}
+
+// wrong is a violation that an instance reported: what is wrong with the numbers of a
+// socket's messages.
+type wrong struct {
+	what   string
+	damage probe.Damage
 }
 
 // startSystem starts the nodes around a backend, which it owns from then on.
@@ -131,7 +138,6 @@ func (s *system) takeGateway(i int) *cluster.Gateway {
 func (s *system) takeInstance(i int) *cluster.Probe {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.listen()
 	p := s.instances[i]
 	s.instances[i] = nil
 	return p
@@ -197,32 +203,45 @@ func (s *system) boundSockets(ctx context.Context) (bound int, err error) {
 // listen reads what the instances have reported. mu is held.
 func (s *system) listen() {
 	for _, p := range s.instances {
-		if p == nil {
-			continue
+		if p != nil {
+			s.listenTo(p)
 		}
-		lines := p.Events()
-		for _, e := range cluster.ParseEvents(lines[s.read[p.Process]:]) {
-			switch e.Event {
-			case "violation":
-				s.wrong = append(s.wrong, e.Instance+": "+e.Reason)
-			case "close":
-				s.closed[e.Socket] = e.Status
-			case "unreached":
-				s.unreached[probe.Numbered{From: e.From, Number: e.Number}] = struct{}{}
-			}
-		}
-		s.read[p.Process] = len(lines)
 	}
 }
 
+// listenTo reads what an instance has reported. mu is held.
+func (s *system) listenTo(p *cluster.Probe) {
+	lines := p.Events()
+	for _, e := range cluster.ParseEvents(lines[s.read[p.Process]:]) {
+		switch e.Event {
+		case "violation":
+			s.wrong = append(s.wrong, wrong{e.Instance + ": " + e.Reason, e.Damage})
+		case "close":
+			s.closed[e.Socket] = e.Status
+		case "unreached":
+			s.unreached[probe.Numbered{From: e.From, Number: e.Number}] = struct{}{}
+		}
+	}
+	s.read[p.Process] = len(lines)
+}
+
+// killInstance kills one and hears what it reported until then.
+func (s *system) killInstance(p *cluster.Probe) error {
+	err := p.Kill()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listenTo(p)
+	return err
+}
+
 // violations returns what instances reported since the last call.
-func (s *system) violations() []string {
+func (s *system) violations() []wrong {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listen()
-	wrong := s.wrong
+	list := s.wrong
 	s.wrong = nil
-	return wrong
+	return list
 }
 
 // closedWith returns the status with which an instance saw a socket end; 0 if it has

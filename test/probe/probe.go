@@ -49,6 +49,7 @@ type Event struct {
 	Instance string `json:"instance,omitempty"`
 	From     string `json:"from,omitempty"`   // of unreached: who pushed
 	Number   int    `json:"number,omitempty"` // of unreached: which push
+	Damage          // of a violation: what is wrong with the numbers of the client's messages
 }
 
 // Run serves until ctx ends, and then drains.
@@ -253,10 +254,10 @@ func (p *probe) sequence(ctx *router.Context) {
 	} else {
 		ctx.SetOnSocket("seq", seq)
 	}
-	if seq.received++; in.N != seq.received {
-		p.print(Event{Event: "violation", Socket: ctx.SocketID(), Instance: p.node,
-			Reason: fmt.Sprintf("received number %d; expected %d", in.N, seq.received)})
-		seq.received = in.N
+	last := seq.received.Last
+	if damage := seq.received.Take(in.N); damage != (Damage{}) {
+		p.print(Event{Event: "violation", Socket: ctx.SocketID(), Instance: p.node, Damage: damage,
+			Reason: fmt.Sprintf("received number %d after %d", in.N, last)})
 	}
 	seq.sent++
 	send(ctx, numbered{N: in.N, S: seq.sent, By: p.node})
@@ -274,4 +275,7 @@ type numbered struct {
 }
 
 // counters are the numbers of one socket. Its turn guards them.
-type counters struct{ received, sent int }
+type counters struct {
+	received Sequence
+	sent     int
+}
