@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -44,4 +45,26 @@ func TestAway(t *testing.T) {
 			t.Errorf("it %s no more, and that is not seen", name)
 		}
 	}
+}
+
+// TestRecovering: what counts is when the last client moves, however long the fault goes on.
+func TestRecovering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &experiment{crowd: &crowd{size: 2, moved: make([]time.Time, 2)}}
+		wait := e.recovering(t.Context())
+		const quick, slow = time.Second, 4 * time.Second
+		time.Sleep(quick)
+		e.crowd.mu.Lock()
+		e.crowd.moved[0] = time.Now()
+		e.crowd.mu.Unlock()
+		time.Sleep(slow - quick)
+		e.crowd.mu.Lock()
+		e.crowd.moved[1] = time.Now()
+		e.crowd.mu.Unlock()
+		time.Sleep(slow)
+		wait()
+		if e.stood < slow || e.stood > slow+quick {
+			t.Errorf("the clients stood still for %v; want %v", e.stood, slow)
+		}
+	})
 }

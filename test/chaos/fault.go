@@ -77,9 +77,23 @@ const (
 type experiment struct {
 	*system
 	crowd *crowd
-	rand  *rand.Rand // of this injection
-	hits  hits       // of this injection
-	away  away       // since the last fault began
+	rand  *rand.Rand    // of this injection
+	hits  hits          // of this injection
+	away  away          // since the last fault began
+	stood time.Duration // the longest recovery within this injection
+}
+
+// recovering is for a fault that goes on when Redis can be reached again: the clients must
+// move soon from now on, and again when it is over. The fault waits with what it returns.
+func (e *experiment) recovering(ctx context.Context) (wait func()) {
+	back := time.Now()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		until(ctx, patience, func() bool { return e.crowd.moving(back) })
+		e.stood = max(e.stood, time.Since(back))
+	}()
+	return func() { <-done }
 }
 
 // replaceGateway kills a gateway and starts another one in its place.

@@ -188,7 +188,7 @@ func (r *runner) run(ctx context.Context, f Fault, next func(round int) (Fault, 
 		r.rand = r.cfg.rand(f.Number, f.Backend, round)
 		log.Info("injecting", "round", round+1, "what", g.Name)
 		r.away.reset()
-		r.hits = hits{}
+		r.hits, r.stood = hits{}, 0
 		if err := r.inject(ctx, &row, g); err != nil {
 			return row, err
 		}
@@ -217,7 +217,7 @@ func (r *runner) inject(ctx context.Context, row *Row, f Fault) error {
 	row.Injected++
 	took, ok := r.recovered(ctx, time.Now())
 	f.slack = r.cfg.slack
-	row.recovered(f, took)
+	row.recovered(f, max(took, r.stood))
 	if !ok {
 		row.Problems = append(row.Problems, fmt.Sprintf("after %q not all sessions moved again within %v", f.Name, r.cfg.patience))
 	}

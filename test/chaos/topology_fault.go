@@ -58,10 +58,15 @@ func sentinelFaults() []Fault {
 				if err := s.Promoted(ctx, master); err != nil {
 					return err
 				}
-				pause(ctx, e.between(0, 2*time.Second))
-				return master.Cont()
+				// The clients must move while the old master still hangs.
+				recovering := e.recovering(ctx)
+				pause(ctx, e.between(0, 2*MaxRecovery))
+				err := master.Cont()
+				recovering()
+				return err
 			})},
-		{Number: 16, Name: "replication tail lost", Backend: Sentinel, codes: []int{killed}, node: true, inject: during(loseTail)},
+		// The gateway is gone before the master is: nobody waits for its lease.
+		{Number: 16, Name: "replication tail lost", Backend: Sentinel, codes: []int{killed}, inject: during(loseTail)},
 	}
 }
 
