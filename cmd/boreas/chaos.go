@@ -39,12 +39,16 @@ func (c *chaosCmd) Run(p *process) error {
 	if c.Seed == 0 {
 		c.Seed = uint64(time.Now().UnixNano())
 	}
-	fmt.Fprintln(p.stdout, "seed", c.Seed)
-	report, err := chaos.Run(p.ctx, chaos.Config{
+	cfg := chaos.Config{
 		Programs: cluster.Programs{Boreas: self, Probe: []string{self, "chaos-instance"}},
 		Seed:     c.Seed, Faults: c.Faults, Rounds: c.Rounds, Mixed: c.Duration, Backends: c.Backends,
 		Sessions: c.Sessions, Logger: p.logger,
-	})
+	}
+	if err := cfg.Check(); err != nil {
+		return usageError{fmt.Errorf("%w; boreas chaos --list shows all faults", err)}
+	}
+	fmt.Fprintln(p.stdout, "seed", c.Seed)
+	report, err := chaos.Run(p.ctx, cfg)
 	if report != nil { // also what there is of a run that failed
 		err = errors.Join(err, report.WriteTable(p.stdout))
 	}

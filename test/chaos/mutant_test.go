@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,4 +69,14 @@ func TestMutants(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the command", func(t *testing.T) {
+		command := exec.CommandContext(t.Context(), boreas, "chaos", "--faults", "11", "--rounds", "1", "--sessions", "12")
+		command.Env = append(os.Environ(), "BOREAS_MUTANT=mute")
+		var stdout, stderr bytes.Buffer
+		command.Stdout, command.Stderr = &stdout, &stderr
+		err := command.Run()
+		if command.ProcessState.ExitCode() != 1 || !strings.Contains(stdout.String(), "FAILED: ") || !strings.Contains(stderr.String(), "found a violation") {
+			t.Errorf("it ended with %v:\n%s\n%s", err, &stdout, &stderr)
+		}
+	})
 }

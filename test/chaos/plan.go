@@ -20,6 +20,12 @@ type plan struct {
 	alone, mix []Fault
 }
 
+// Check says what is wrong with the choice of faults and kinds of Redis.
+func (c Config) Check() error {
+	_, err := c.plans()
+	return err
+}
+
 // plans sorts the chosen faults by the Redis that they need.
 func (c Config) plans() ([]plan, error) {
 	alone, mix, err := c.pick()

@@ -35,7 +35,11 @@ type Process struct {
 func Start(name, program string, env []string, args ...string) (*Process, error) {
 	p := &Process{Name: name, exited: make(chan struct{}), signal: make(chan struct{})}
 	p.cmd = exec.Command(program, args...)
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	if damage := os.Getenv("BOREAS_MUTANT"); damage != "" { // of a program with the build tag boreas_mutants
+		p.cmd.Env = append(p.cmd.Env, "BOREAS_MUTANT="+damage)
+	}
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.SysProcAttr = endWithParent()
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
