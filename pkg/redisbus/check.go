@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -21,7 +22,8 @@ const (
 )
 
 // Check looks for versions and settings of Redis with which Boreas cannot keep its
-// promises, and logs a warning for each. What the user may not see is not checked.
+// promises, and logs a warning for each. What the user may not see is not checked, and
+// it says so.
 func (t *Topology) Check(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
@@ -29,11 +31,13 @@ func (t *Topology) Check(ctx context.Context, log *slog.Logger) {
 	defer func() { _ = client.Close() }()
 	var mu sync.Mutex
 	var found []string
+	unseen := false
 	one := func(ctx context.Context, c *redis.Client) error {
-		problems := check(ctx, c)
+		s, problems := look(ctx, c)
 		mu.Lock()
 		defer mu.Unlock()
-		found = append(found, problems...)
+		found = append(append(found, problems...), s.problems()...)
+		unseen = unseen || s.unseen
 		return nil
 	}
 	switch c := client.(type) {
@@ -48,16 +52,35 @@ func (t *Topology) Check(ctx context.Context, log *slog.Logger) {
 	for _, problem := range slices.Compact(found) { // the same in all masters of a cluster
 		log.Warn(problem, "redis", t)
 	}
+	if unseen {
+		log.Info("client-output-buffer-limit is not checked: Redis does not let this user call CONFIG GET", "redis", t)
+	}
 }
 
-// check returns what is wrong with one server.
-func check(ctx context.Context, c *redis.Client) (problems []string) {
-	info := map[string]string{}
-	text, err := c.Info(ctx).Result()
-	if redis.HasErrorPrefix(err, "NOPERM") {
+// sight is what a server shows of itself.
+type sight struct {
+	info   string // the answer to INFO
+	limits string // client-output-buffer-limit
+	unseen bool   // the limits are not shown
+}
+
+// look asks one server. Being refused may be a problem itself.
+func look(ctx context.Context, c *redis.Client) (s sight, problems []string) {
+	var err error
+	if s.info, err = c.Info(ctx).Result(); redis.HasErrorPrefix(err, "NOPERM") {
 		problems = append(problems, "Redis does not let this user call INFO: pushes to users and groups may be lost, unnoticed, after a failover")
 	}
-	for line := range strings.Lines(text) {
+	settings, err := c.ConfigGet(ctx, "client-output-buffer-limit").Result()
+	var refusal redis.Error // no permission, or no such command, as at some vendors
+	s.unseen = errors.As(err, &refusal)
+	s.limits = settings["client-output-buffer-limit"]
+	return s, problems
+}
+
+// problems are what is wrong with the server.
+func (s sight) problems() (problems []string) {
+	info := map[string]string{}
+	for line := range strings.Lines(s.info) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		info[name] = value
 	}
@@ -70,7 +93,7 @@ func check(ctx context.Context, c *redis.Client) (problems []string) {
 	if policy, known := info["maxmemory_policy"]; known && policy != "noeviction" {
 		problems = append(problems, "Redis may evict the registry; set maxmemory-policy to noeviction, not "+policy)
 	}
-	limits := strings.Fields(c.ConfigGet(ctx, "client-output-buffer-limit").Val()["client-output-buffer-limit"])
+	limits := strings.Fields(s.limits)
 	if i := slices.Index(limits, "pubsub"); i >= 0 && len(limits) > i+3 {
 		hard, _ := strconv.ParseInt(limits[i+1], 10, 64)
 		soft, _ := strconv.ParseInt(limits[i+2], 10, 64)

@@ -133,6 +133,7 @@ func serves(t *testing.T, c redis.UniversalClient) {
 
 func TestSentinel(t *testing.T) {
 	group := redistest.StartSentinel(t, redistest.Config{Password: "s3cret"})
+	t.Run("check", func(t *testing.T) { testCheckAll(t, group.URL(), group.Servers[:1]) })
 	t.Run("conformance", func(t *testing.T) { conform(t, group.URL(), group.Servers) })
 	t.Run("survives", func(t *testing.T) {
 		must(t, parse(t, group.URL()).Reach(t.Context(), testLogger(t)))
@@ -164,6 +165,7 @@ func TestSentinel(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	group := redistest.StartCluster(t, redistest.Config{Password: "s3cret"})
+	t.Run("check", func(t *testing.T) { testCheckAll(t, group.URL(), group.Servers[:3]) })
 	t.Run("conformance", func(t *testing.T) { conform(t, group.URL(), group.Servers) })
 	t.Run("survives", func(t *testing.T) {
 		must(t, parse(t, group.URL()).Reach(t.Context(), testLogger(t)))
