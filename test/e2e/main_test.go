@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 
 // system is a Redis with gateways and instances around it.
 type system struct {
-	redis    *redistest.Server
+	redis    *redistest.Server // the one that counts looks at
+	url      string            // of the nodes
 	gateways []*cluster.Gateway
 	probes   []*cluster.Probe
 	env      []string // of gateways, as NAME=value
@@ -31,6 +32,7 @@ type system struct {
 func startSystem(t *testing.T, gateways, instances int, flags ...string) *system {
 	t.Helper()
 	s := &system{redis: redistest.Start(t, redistest.Config{})}
+	s.url = s.redis.URL()
 	for i := range instances {
 		s.addProbe(t, fmt.Sprintf("probe-%d", i), flags...)
 	}
@@ -44,7 +46,7 @@ func (s *system) addGateway(t *testing.T, name string, flags ...string) *cluster
 	t.Helper()
 	programs := programs
 	programs.Env = append(s.env, programs.Env...)
-	g, err := programs.StartGateway(t.Context(), name, s.redis.URL(), flags...)
+	g, err := programs.StartGateway(t.Context(), name, s.url, flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,7 @@ func (s *system) addGateway(t *testing.T, name string, flags ...string) *cluster
 
 func (s *system) addProbe(t *testing.T, name string, flags ...string) *cluster.Probe {
 	t.Helper()
-	p, err := programs.StartProbe(t.Context(), name, s.redis.URL(), flags...)
+	p, err := programs.StartProbe(t.Context(), name, s.url, flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
