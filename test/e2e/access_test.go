@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/gorilla/websocket"
@@ -70,6 +72,9 @@ func (a *access) admit(t *testing.T, servers []*redistest.Server, user string) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
+			if s.PID() == 0 { // killed by the test
+				return
+			}
 			log, err := s.Client().Do(context.Background(), "acl", "log").Slice()
 			if err != nil {
 				t.Error(err)
@@ -105,7 +110,8 @@ func (a *access) needed(t *testing.T, user string) {
 }
 
 // TestLeastPrivileges: with TLS and the users that docs/operations.md shows, nodes
-// have all that they need of Redis, whatever the topology, and no more.
+// have all that they need of Redis, whatever the topology, and no more. They go on
+// when a master dies.
 func TestLeastPrivileges(t *testing.T) {
 	cert, err := redistest.NewCertificate(t.TempDir())
 	if err != nil {
@@ -130,6 +136,16 @@ func TestLeastPrivileges(t *testing.T) {
 			a.admit(t, s.Sentinels, watchers)
 			g := startGuarded(t, as(s.URL())+"&sentinel_user=boreas-watch&sentinel_password=password")
 			g.useAll()
+			g.outlast(func(ctx context.Context) (heir *redistest.Server, err error) {
+				master, err := s.Master(ctx)
+				if err != nil {
+					return nil, err
+				}
+				if err := errors.Join(master.Kill(), s.Promoted(ctx, master)); err != nil {
+					return nil, err
+				}
+				return s.Master(ctx)
+			})
 			g.end()
 		})
 		t.Run("cluster", func(t *testing.T) {
@@ -138,6 +154,17 @@ func TestLeastPrivileges(t *testing.T) {
 			a.admit(t, s.Servers, nodes)
 			g := startGuarded(t, as(s.URL()))
 			g.useAll()
+			g.outlast(func(ctx context.Context) (heir *redistest.Server, err error) {
+				const inbox = "bo:boreas:ch:{probe-0}" // so that messages must move
+				master, err := s.Owner(ctx, inbox)
+				if err != nil {
+					return nil, err
+				}
+				if err := errors.Join(master.Kill(), s.Promoted(ctx, master)); err != nil {
+					return nil, err
+				}
+				return s.Owner(ctx, inbox)
+			})
 			g.end()
 		})
 	})
@@ -184,8 +211,17 @@ func (g *guarded) must(err error) {
 	}
 }
 
-// ticket asks a gateway for a ticket.
+// ticket is one that a gateway makes.
 func (g *guarded) ticket(of *cluster.Gateway, user string) string {
+	g.Helper()
+	ticket, problem := g.tryTicket(of, user)
+	if problem != "" {
+		g.Fatal(problem)
+	}
+	return ticket
+}
+
+func (g *guarded) tryTicket(of *cluster.Gateway, user string) (ticket, problem string) {
 	g.Helper()
 	req, err := http.NewRequestWithContext(g.Context(), http.MethodPost, "http://"+of.Internal+"/tickets", strings.NewReader(`{"user":"`+user+`"}`))
 	g.must(err)
@@ -196,9 +232,9 @@ func (g *guarded) ticket(of *cluster.Gateway, user string) string {
 	defer func() { _ = resp.Body.Close() }()
 	var minted struct{ Ticket string }
 	if err := json.NewDecoder(resp.Body).Decode(&minted); err != nil || resp.StatusCode != http.StatusCreated {
-		g.Fatalf("a ticket for %s: %s, %v", user, resp.Status, err)
+		return "", fmt.Sprintf("a ticket for %s: %s, %v", user, resp.Status, err)
 	}
-	return minted.Ticket
+	return minted.Ticket, ""
 }
 
 // printed is a ticket that `boreas ticket` makes.
@@ -344,6 +380,61 @@ func (g *guarded) useAll() {
 		return ""
 	})
 	g.reaches(g0, router.ToUser("ben"))
+}
+
+// outlast has fail kill a master, and checks that what is left of the system goes on
+// with its heir.
+func (g *guarded) outlast(fail func(context.Context) (heir *redistest.Server, err error)) {
+	g.Helper()
+	through := g.gateways[0]
+	c := dial(g.T, through.URL(), nil)
+	said := 0
+	say := func() {
+		g.Helper()
+		var counted struct{ N int }
+		c.request("/count", nil, &counted)
+		if said++; counted.N != said {
+			g.Fatalf("message %d is number %d of those handled", said, counted.N)
+		}
+	}
+	say()
+	ctx, cancel := context.WithTimeout(g.Context(), 2*patience)
+	defer cancel()
+	var heir *redistest.Server
+	over := make(chan error, 1)
+	go func() {
+		var err error
+		heir, err = fail(ctx)
+		over <- err
+	}()
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for killing := true; killing; {
+		say()
+		select {
+		case err := <-over:
+			g.must(err)
+			killing = false
+		case <-pace.C:
+		}
+	}
+	eventually(g.T, patience, func() string { // it carries the messages, and only TLS gets there by TCP
+		say()
+		clients := heir.Client().ClientList(g.Context()).Val()
+		if port := heir.Client().ConfigGet(g.Context(), "port").Val()["port"]; port != "0" || !strings.Contains(clients, " user="+nodes+" ") {
+			return fmt.Sprintf("port %s without TLS, clients:\n%s", port, clients)
+		}
+		return ""
+	})
+	var ticket string
+	eventually(g.T, patience, func() (problem string) {
+		ticket, problem = g.tryTicket(through, "carol")
+		return problem
+	})
+	carol := g.login(through, ticket, "carol")
+	carol.belongs("", "hall", "")
+	g.reaches(through, router.ToGroup("hall"), carol)
+	say()
 }
 
 // end drains what is left.
