@@ -33,6 +33,10 @@ const testTTL = 800 * time.Millisecond
 // on time is tested with the default times, see TestOnTime.
 const soon = 10 * time.Second
 
+// steady is for nodes that nobody may take for dead, however busy the machine is, and
+// also if it stands still.
+func steady(cfg *Config) { cfg.LeaseTTL = soon }
+
 // node is a running registry.
 type node struct {
 	*Registry

@@ -60,9 +60,9 @@ func TestLeastConnectionsIsExact(t *testing.T) {
 
 func TestPinIsIdempotent(t *testing.T) {
 	c := newCluster(t, realServer(t))
-	c.instance("a", chat)
-	c.instance("b", chat)
-	g := c.gateway("g")
+	c.instance("a", chat, steady)
+	c.instance("b", chat, steady)
+	g := c.gateway("g", steady)
 	first, err := g.Pin(context.Background(), chat.Name, "s")
 	if err != nil {
 		t.Fatal(err)
@@ -258,12 +258,12 @@ func TestNodes(t *testing.T) {
 	ctx := context.Background()
 	s := chat
 	s.Version = "v1 beta"
-	a := c.instance("a", s)
-	g := c.gateway("g")
+	a := c.instance("a", s, steady)
+	g := c.gateway("g", steady)
 	if err := g.JoinGateway(ctx, "internal"); err != nil {
 		t.Fatal(err)
 	}
-	idle := c.gateway("idle")
+	idle := c.gateway("idle", steady)
 	g.pin(t, 0, 3)
 	if err := a.SetState(ctx, chat.Name, StateDraining); err != nil {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func TestNodes(t *testing.T) {
 	}
 	for _, n := range nodes {
 		for i, role := range n.Roles {
-			if role.Lease <= 0 || role.Lease > testTTL {
+			if role.Lease <= 0 || role.Lease > soon {
 				t.Errorf("%v: lease %v", n.Incarnation, role.Lease)
 			}
 			n.Roles[i].Lease = 0
@@ -380,7 +380,6 @@ func TestLaneRetires(t *testing.T) {
 // TestNothingHappens lets a cluster rest for some renewals.
 func TestNothingHappens(t *testing.T) {
 	c := newCluster(t, realServer(t))
-	steady := func(cfg *Config) { cfg.LeaseTTL = soon } // also of a machine that stands still
 	a, g := c.instance("a", chat, steady), c.gateway("g", steady)
 	g.pin(t, 0, 10)
 	eventually(t, soon, func() string {

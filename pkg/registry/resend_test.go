@@ -33,6 +33,7 @@ func TestBrokenConnections(t *testing.T) {
 	c := newCluster(t, client)
 	var failed atomic.Int64
 	count := func(cfg *Config) {
+		steady(cfg)
 		cfg.Hooks.Call = func(script string, _ int, _ time.Duration, err error) {
 			if err != nil && script == scriptBeat.name {
 				failed.Add(1)

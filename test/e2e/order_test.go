@@ -101,7 +101,7 @@ func TestKilledInstanceClosesItsSockets(t *testing.T) {
 		if where[i] != "probe-1" {
 			continue
 		}
-		if ce := c.closed(10 * time.Second); ce.Code != websocket.CloseServiceRestart {
+		if ce := c.closed(2 * patience); ce.Code != websocket.CloseServiceRestart {
 			t.Errorf("socket of the dead instance closed with %v; want 1012", ce)
 		}
 	}
@@ -113,7 +113,7 @@ func TestKilledInstanceClosesItsSockets(t *testing.T) {
 			t.Errorf("socket moved from %s to %s", where[i], got)
 		}
 	}
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, 2*patience, func() string {
 		if got := s.counts(t, "probe"); got["probe-0"] != 10 || got["probe-1"] != 0 || got["probe-2"] != 10 {
 			return fmt.Sprint("counts ", got)
 		}
@@ -148,7 +148,7 @@ func TestKilledInstanceIsReplacedUnderRepin(t *testing.T) {
 			t.Errorf("repinned to %s; want probe-1", got)
 		}
 	}
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, 2*patience, func() string {
 		if got := s.counts(t, "probe"); got["probe-0"] != 0 || got["probe-1"] != len(clients) {
 			return fmt.Sprint("counts ", got)
 		}
@@ -170,7 +170,7 @@ func TestKilledGatewayLeavesNothingBehind(t *testing.T) {
 	if err := s.gateways[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, 2*patience, func() string {
 		total := 0
 		for _, n := range s.counts(t, "probe") {
 			total += n
@@ -180,7 +180,7 @@ func TestKilledGatewayLeavesNothingBehind(t *testing.T) {
 		}
 		return ""
 	})
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, 2*patience, func() string {
 		closes := map[string]int{}
 		for _, p := range s.probes {
 			for _, e := range p.Seen() {

@@ -191,6 +191,9 @@ func TestOutage(t *testing.T) {
 			warm.remote.mu.Unlock()
 			wantCode(t, "with keys that are too old", warm, known(), auth.Unavailable)
 			l.settle(warm)
+			warm.remote.mu.Lock()
+			warm.remote.cfg.JWKSTimeout = 10 * time.Second // also of a busy machine
+			warm.remote.mu.Unlock()
 			l.publish(publish(t, "rsa", "1"))
 			wantCode(t, "when it is back", warm, known(), "")
 			l.settle(warm)
