@@ -385,7 +385,11 @@ func TestManySubjects(t *testing.T) {
 	if n := g.Subjects(); n > 100 || untracked < 10 {
 		t.Errorf("%d subjects, %d connections are not counted", n, untracked)
 	}
-	for _, key := range server.Client().Keys(t.Context(), "bo:"+ns+":{qa.*").Val() {
+	keys := server.Client().Keys(t.Context(), "bo:"+ns+":{qa.*").Val()
+	if len(keys) == 0 {
+		t.Error("Redis counts nobody")
+	}
+	for _, key := range keys {
 		if ttl := server.Client().PTTL(t.Context(), key).Val(); ttl == -1 { // -2: it is gone
 			t.Fatalf("%s stays for ever", key)
 		}
