@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -278,7 +279,7 @@ func (g *guarded) login(through *cluster.Gateway, ticket, user string) *client {
 // reaches pushes through a gateway, and checks that these clients get it.
 func (g *guarded) reaches(through *cluster.Gateway, to router.Target, clients ...*client) {
 	g.Helper()
-	r, err := g.api(through).Push(g.Context(), router.Push{To: to, Path: "/hello", Data: 1}, "")
+	r, err := g.api(through).Push(g.Context(), router.Push{To: to, Path: "/hello", Data: 1}, rand.Text())
 	if err != nil || int(r.GetDelivered()) != len(clients) {
 		g.Fatalf("a push to %v: %v, %v; want %d delivered", to, r, err, len(clients))
 	}
