@@ -147,7 +147,7 @@ func scriptHold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: hold URL [FILE]")
 	}
-	var file io.Writer = io.Discard
+	file := io.Discard
 	if len(args) == 2 {
 		f, err := os.Create(ts.MkAbs(args[1]))
 		ts.Check(err)
