@@ -215,10 +215,40 @@ func TestErrorTable(t *testing.T) {
 	for method, body := range map[string]string{"Push": `{"to":{"user":"carol"}}`, "Join": `{"user":"carol","group":"room"}`, "Presence": `{"user":"carol"}`} {
 		want(c, "unavailable", method, body, within(key, 0), "connection refused")
 	}
+	f, push := lostPush(t)
+	want(f, "aborted", "Push", push, within(key, time.Minute), "was lost")
 	if len(left) > 0 {
 		t.Errorf("docs/api.md has further codes: %v", slices.Sorted(maps.Keys(left)))
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// lostPush returns a push whose gateway crashed when it was under way, and another
+// gateway.
+func lostPush(t *testing.T) (other *server, push string) {
+	t.Helper()
+	own := redistest.Start(t, redistest.Config{})
+	a, b := start(t, func(s *setup) { s.redis, s.gateway.SlowConsumerTimeout = own, -1 })
+	a.dial("alice")
+	id := a.socket("alice")
+	a.stuff(id)
+	push = `{"to":{"socket":"` + id + `"},"timeoutMs":60000,"idempotencyKey":"1"}`
+	var all sync.WaitGroup
+	all.Go(func() { a.post("Push", push, key) })
+	var notes []string
+	a.eventually("the push is under way", func() bool {
+		notes = own.Client().Keys(t.Context(), "*:n:push.*").Val()
+		return len(notes) == 1
+	})
+	claim := own.Client().Get(t.Context(), notes[0]).Val()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = a.bp.Close(gone)
+	all.Wait()
+	if err := own.Client().Set(t.Context(), notes[0], claim, time.Hour).Err(); err != nil { // a crash would have let it tell nothing more
+		t.Fatal(err)
+	}
+	return b, push
 }
 
 // joinGroups puts a socket into groups.
