@@ -55,7 +55,7 @@ func New(hub *push.Hub, cfg Config) (*API, error) {
 		connect.WithInterceptors(connect.UnaryInterceptorFunc(a.observe)),
 		connect.WithIdempotency(connect.IdempotencyUnknown), // no GET: a page of the same name asks with no Origin then
 		connect.WithRecover(func(context.Context, connect.Spec, http.Header, any) error {
-			return connect.NewError(connect.CodeInternal, errors.New("a defect of the gateway"))
+			return errDefect()
 		}),
 	}
 	a.errors = connect.NewErrorWriter(options...)

@@ -59,15 +59,7 @@ func (m *memory) once(ctx context.Context, key memoryKey, hash [sha256.Size]byte
 	for {
 		e, mine := m.enter(key, hash)
 		if mine {
-			go func() {
-				ctx, cancel := detach(ctx)
-				defer cancel()
-				e.response, e.err = do(ctx)
-				if e.err != nil {
-					m.forget(e)
-				}
-				close(e.done)
-			}()
+			go m.run(ctx, e, do)
 		}
 		if e.hash != hash {
 			return nil, errUsed()
@@ -86,6 +78,22 @@ func (m *memory) once(ctx context.Context, key memoryKey, hash [sha256.Size]byte
 			return again, nil
 		}
 	}
+}
+
+// run does what an entry stands for.
+func (m *memory) run(ctx context.Context, e *remembered, do func(context.Context) (*pushv1.PushResponse, error)) {
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	defer func() {
+		if recover() != nil {
+			e.response, e.err = nil, errDefect()
+		}
+		if e.err != nil {
+			m.forget(e)
+		}
+		close(e.done)
+	}()
+	e.response, e.err = do(ctx)
 }
 
 // detach returns a context that ends with the deadline of ctx, but not when ctx is

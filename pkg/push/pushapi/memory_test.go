@@ -81,6 +81,9 @@ func TestMemoryBounds(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	want("failed", false)
+	if _, err := push("defect", func(context.Context) (*pushv1.PushResponse, error) { panic("a defect") }); connect.CodeOf(err) != connect.CodeInternal {
+		t.Errorf("a panic is answered with %v", err)
+	}
 
 	began, release, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
