@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -24,7 +25,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command lines in testdata/script. Each script finds a
-// redis-server of its own run at $REDIS, and free ports in $PORT1 to $PORT5.
+// redis-server at $REDIS, in which it has a namespace of its own, and free ports in
+// $PORT1 to $PORT5.
 func TestScripts(t *testing.T) {
 	redis := redistest.Start(t, redistest.Config{TCP: true, Password: "s3cret"})
 	testscript.Run(t, testscript.Params{
@@ -32,6 +34,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("REDIS", redis.TCPURL())
 			env.Setenv("REDIS_UNIX", redis.URL())
+			env.Setenv("BOREAS_NAMESPACE", filepath.Base(env.WorkDir)) // "script-push"
 			for i := 1; i <= 5; i++ {
 				port, err := redistest.FreePort()
 				if err != nil {
