@@ -53,7 +53,7 @@ func (t *Topology) Check(ctx context.Context, log *slog.Logger) {
 		log.Warn(problem, "redis", t)
 	}
 	if unseen {
-		log.Info("client-output-buffer-limit is not checked: Redis does not let this user call CONFIG GET", "redis", t)
+		log.Info("client-output-buffer-limit is not checked: Redis refuses CONFIG GET", "redis", t)
 	}
 }
 
