@@ -88,8 +88,8 @@ func (c *Client) API() pushv1connect.PushServiceClient { return c.api }
 type Result = pushv1.PushResponse
 
 // Push sends a message. An idempotencyKey lets the call be repeated when its outcome is
-// unknown: the gateway that has done it answers as before, without doing it again. Data
-// is encoded as JSON; [router.Payloads] are for handlers only.
+// unknown, at any gateway: if it was done, the answer is that of before, and it is not
+// done again. Data is encoded as JSON; [router.Payloads] are for handlers only.
 func (c *Client) Push(ctx context.Context, m router.Push, idempotencyKey string) (*Result, error) {
 	r, err := request(m)
 	if err != nil {
@@ -98,7 +98,11 @@ func (c *Client) Push(ctx context.Context, m router.Push, idempotencyKey string)
 	r.IdempotencyKey = idempotencyKey
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, max(c.timeout, m.Timeout+answerTime))
+		timeout := c.timeout
+		if m.Timeout >= timeout {
+			timeout = m.Timeout + answerTime
+		}
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
 	response, err := c.api.Push(ctx, connect.NewRequest(r))
