@@ -64,6 +64,9 @@ func bench() error {
 	if *only {
 		o.skipLoads, o.pairs, o.sockets, o.micro = true, 0, 0, 0
 	}
+	if o.against != "" && o.pairs < 1 {
+		return errors.New("-against needs -pairs")
+	}
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
