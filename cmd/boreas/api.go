@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -55,7 +56,7 @@ type pushAPI struct {
 	api    atomic.Pointer[pushapi.API]
 }
 
-func (f *apiFlags) openAPI(internalKey string, ready func() error, called func(method, caller, code string, took time.Duration)) (*pushAPI, error) {
+func (f *apiFlags) openAPI(internalKey string, ready func() error, log *slog.Logger, called func(method, caller, code string, took time.Duration)) (*pushAPI, error) {
 	keys, err := f.keys(internalKey)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func (f *apiFlags) openAPI(internalKey string, ready func() error, called func(m
 			return nil, fmt.Errorf("--api-keys: the key of %q has %d bytes; want %d or more", name, len(key), pushapi.MinKey)
 		}
 	}
-	return &pushAPI{config: pushapi.Config{Keys: keys, Ready: ready, Called: called}}, nil
+	return &pushAPI{config: pushapi.Config{Keys: keys, Ready: ready, Logger: log, Called: called}}, nil
 }
 
 // serve has requests served from now on.

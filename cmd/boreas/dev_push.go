@@ -47,7 +47,7 @@ type devPush struct {
 func startDevPush(p *process, redis string, l net.Listener) (*devPush, error) {
 	ready := func() error { return nil }
 	d := &devPush{address: l.Addr().String(), key: rand.Text()}
-	api, err := new(apiFlags).openAPI(d.key, ready, nil)
+	api, err := new(apiFlags).openAPI(d.key, ready, p.logger, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -187,7 +187,7 @@ func (c *gatewayCmd) Run(p *process) error {
 		return err
 	}
 	defer stopReports()
-	api, err := c.openAPI(c.InternalKey, probes.ready, m.API())
+	api, err := c.openAPI(c.InternalKey, probes.ready, p.logger, m.API())
 	if err != nil {
 		return usageError{err}
 	}

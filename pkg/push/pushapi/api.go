@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type API struct {
 	errors  *connect.ErrorWriter
 
 	memory memory
+	later  later
 }
 
 // caller is who a key belongs to.
@@ -49,13 +51,13 @@ func New(hub *push.Hub, cfg Config) (*API, error) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Keys)) {
 		a.callers = append(a.callers, caller{name, sha256.Sum256([]byte(cfg.Keys[name]))})
 	}
-	a.memory.init(cfg.Remember, cfg.RememberFor)
+	a.memory.init(cfg.Remember, cfg.RememberFor, a.defect)
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(cfg.MaxRequestBytes),
 		connect.WithInterceptors(connect.UnaryInterceptorFunc(a.observe)),
 		connect.WithIdempotency(connect.IdempotencyUnknown), // no GET: a page of the same name asks with no Origin then
-		connect.WithRecover(func(context.Context, connect.Spec, http.Header, any) error {
-			return errDefect()
+		connect.WithRecover(func(_ context.Context, _ connect.Spec, _ http.Header, panicked any) error {
+			return a.defect(panicked)
 		}),
 	}
 	a.errors = connect.NewErrorWriter(options...)
@@ -65,6 +67,12 @@ func New(hub *push.Hub, cfg Config) (*API, error) {
 	a.mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
 	a.mux.Handle(grpchealth.NewHandler(a))
 	return a, nil
+}
+
+// defect is the answer after a panic, which it logs.
+func (a *API) defect(panicked any) error {
+	a.cfg.Logger.Error("a call of the push API panicked", "panic", panicked, "stack", string(debug.Stack()))
+	return connect.NewError(connect.CodeInternal, errors.New("a defect of the gateway"))
 }
 
 // Patterns are those of [http.ServeMux] that the API has to be mounted under.

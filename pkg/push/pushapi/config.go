@@ -3,6 +3,7 @@ package pushapi
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -21,11 +22,14 @@ type Config struct {
 	// itself, which matters only when Redis loses its data. Default 4096.
 	Remember int
 	// RememberFor is how long pushes with an idempotency key are remembered, by Redis
-	// and by the process. Default 10 min.
+	// and by the process: 2 min or more, so that none is forgotten while it is under way.
+	// Default 10 min.
 	RememberFor time.Duration
 	// Ready returns nil while the process should get new work: what health checks
 	// answer. Default: always.
 	Ready func() error
+	// Logger gets defects. Default: nobody does.
+	Logger *slog.Logger
 	// Called is told of each request that could be read, and of each that was refused
 	// for its key: method, the caller's name ("" if refused or without keys), the code
 	// ("ok" or one of Connect's) and how long it took. Default: nobody is.
@@ -64,6 +68,9 @@ func (c Config) withDefaults() Config {
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
 	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
 	if c.Called == nil {
 		c.Called = func(string, string, string, time.Duration) {}
 	}
@@ -80,7 +87,7 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("pushapi.Config.Keys: the key of %q has %d bytes; want %d or more", name, len(key), MinKey))
 		}
 	}
-	if c.MaxRequestBytes < 0 || c.Timeout < 0 || c.Timeout > maxTimeout || c.Remember < 0 || c.RememberFor < 0 {
+	if c.MaxRequestBytes < 0 || c.Timeout < 0 || c.Timeout > maxTimeout || c.Remember < 0 || c.RememberFor < 2*maxTimeout {
 		errs = append(errs, fmt.Errorf("pushapi.Config: MaxRequestBytes %d, Timeout %v, Remember %d or RememberFor %v is out of range", c.MaxRequestBytes, c.Timeout, c.Remember, c.RememberFor))
 	}
 	return errors.Join(errs...)

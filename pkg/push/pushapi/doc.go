@@ -9,15 +9,20 @@
 //
 // Every answer of a method, also a refusal, is in the protocol of the request, with one
 // of Connect's codes; docs/api.md has the table. What a push promises is in package
-// push. A push with an idempotency key is done once per caller and key while this
-// process lives and remembers: the last Config.Remember pushes with keys, for
-// Config.RememberFor.
+// push. A push with an idempotency key is done once per caller and key, whichever
+// gateways are asked, for Config.RememberFor. Redis has a note of each: that a node has
+// it under way, and then its answer. When the node is lost in between, nobody knows
+// whether the push was sent; repeating it fails, with CodeAborted.
 //
 // # Not guaranteed
 //
-// Another gateway knows nothing of idempotency keys that this one has seen.
+// When Redis loses its data, only the node that did a push with an idempotency key knows
+// of it, and only of its last Config.Remember. Gateways of versions before these notes do
+// not read them.
 //
 // # Lifecycle and concurrency
 //
-// An [API] has no goroutine of its own and may be used from many.
+// An [API] may be used from many goroutines. It goes on with a push with an idempotency
+// key when its caller has gone, and with noting the outcome until Redis can be reached,
+// the backplane is closed, or Config.RememberFor is over.
 package pushapi

@@ -22,6 +22,7 @@ func dropped(answer map[string]any, reason string) any {
 
 // TestPolicies: what becomes of pushes for a client that reads nothing.
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	namespace := fmt.Sprintf("api%d", namespaces.Add(1))
 	patient := func(s *setup) { s.gateway.SlowConsumerTimeout = -1 }
 	a := gatewayOf(t, namespace, "gw-a", patient)
@@ -81,6 +82,7 @@ func TestPolicies(t *testing.T) {
 // One that names no timeout ends early enough for an answer, and the client lets a push
 // have its time.
 func TestDeadlines(t *testing.T) {
+	t.Parallel()
 	a, b := start(t, func(s *setup) { s.gateway.SlowConsumerTimeout = -1 })
 	b.dial("alice")
 	id := a.socket("alice")

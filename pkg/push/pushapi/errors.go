@@ -36,11 +36,6 @@ func RefuseUnready(w http.ResponseWriter, r *http.Request, why string) {
 	_ = connect.NewErrorWriter().Write(w, r, connect.NewError(connect.CodeUnavailable, errors.New(why))) // fails if the caller is gone
 }
 
-// errDefect is the answer after a panic.
-func errDefect() error {
-	return connect.NewError(connect.CodeInternal, errors.New("a defect of the gateway"))
-}
-
 func invalid(text string) error {
 	return connect.NewError(connect.CodeInvalidArgument, errors.New(text))
 }

@@ -132,6 +132,7 @@ func documented(t *testing.T) map[string]int {
 
 // TestErrorTable meets every error of the table in docs/api.md, over HTTP JSON and gRPC.
 func TestErrorTable(t *testing.T) {
+	t.Parallel()
 	a, _ := start(t, func(s *setup) { s.gateway.SlowConsumerTimeout = -1 })
 	a.dial("alice")
 	alice := a.socket("alice")

@@ -11,6 +11,7 @@ import (
 
 // TestHealth: the API is healthy while the gateway is ready.
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	own := redistest.Start(t, redistest.Config{})
 	a, b := start(t, func(s *setup) { s.redis, s.gateway.DrainWindow = own, -1 })
 	const serving, notServing = `"SERVING_STATUS_SERVING"`, `"SERVING_STATUS_NOT_SERVING"`

@@ -15,8 +15,9 @@ import (
 // memory remembers the answers of this gateway's pushes with an idempotency key: also
 // when Redis, which the other gateways ask, cannot be reached or has lost its data.
 type memory struct {
-	size int
-	ttl  time.Duration
+	size   int
+	ttl    time.Duration
+	defect func(panicked any) error
 
 	mu      sync.Mutex
 	entries map[memoryKey]*list.Element // guarded by mu; of *remembered
@@ -46,8 +47,8 @@ func (e *remembered) over() bool {
 	}
 }
 
-func (m *memory) init(size int, ttl time.Duration) {
-	m.size, m.ttl = size, ttl
+func (m *memory) init(size int, ttl time.Duration, defect func(panicked any) error) {
+	m.size, m.ttl, m.defect = size, ttl, defect
 	m.entries = map[memoryKey]*list.Element{}
 }
 
@@ -85,8 +86,8 @@ func (m *memory) run(ctx context.Context, e *remembered, do func(context.Context
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	defer func() {
-		if recover() != nil {
-			e.response, e.err = nil, errDefect()
+		if p := recover(); p != nil {
+			e.response, e.err = nil, m.defect(p)
 		}
 		if e.err != nil {
 			m.forget(e)

@@ -17,7 +17,7 @@ import (
 // does not push again, whether the first one is still under way or not.
 func TestMemoryOutlivesItsCaller(t *testing.T) {
 	var m memory
-	m.init(10, time.Hour)
+	m.init(10, time.Hour, nil)
 	began, release := make(chan struct{}), make(chan struct{})
 	times := 0
 	push := func(ctx context.Context) (*pushv1.PushResponse, error) {
@@ -61,9 +61,9 @@ func TestMemoryOutlivesItsCaller(t *testing.T) {
 // many, and none that is under way.
 func TestMemoryBounds(t *testing.T) {
 	const size = 4
-	var m memory
-	m.init(size, time.Hour)
 	failed := errors.New("nothing was sent")
+	var m memory
+	m.init(size, time.Hour, func(any) error { return connect.NewError(connect.CodeInternal, failed) })
 	done := func(err error) func(context.Context) (*pushv1.PushResponse, error) {
 		return func(context.Context) (*pushv1.PushResponse, error) { return &pushv1.PushResponse{}, err }
 	}

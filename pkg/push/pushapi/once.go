@@ -2,6 +2,7 @@ package pushapi
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -29,15 +30,15 @@ func (d deed) name() string {
 	return "push." + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// A note is the hash of the request and, after noteClaimed, the incarnation of the
-// node that has it under way; or, after noteDone, the response.
+// A note is the hash of the request, one of these, and
 const (
-	noteClaimed = "?"
-	noteDone    = "="
+	noteClaimed = "?" // the incarnation of the node that has it under way, and what no other claim has;
+	noteDone    = "=" // the response;
+	noteUnknown = "!" // nothing: it may have been sent or not.
 )
 
 func (d deed) claim(self wire.Incarnation) string {
-	return string(d.hash[:]) + noteClaimed + self.String()
+	return string(d.hash[:]) + noteClaimed + self.String() + " " + rand.Text()
 }
 
 func (d deed) done(r *pushv1.PushResponse) string {
@@ -48,67 +49,80 @@ func (d deed) done(r *pushv1.PushResponse) string {
 	return string(d.hash[:]) + noteDone + string(text)
 }
 
-// Waits between questions whether another gateway is done, and between attempts while
-// Redis does not answer.
+func (d deed) unknown() string { return string(d.hash[:]) + noteUnknown }
+
 const (
+	// firstLook and lastLook are waits between questions whether another node is done,
+	// and between attempts while Redis does not answer.
 	firstLook = 20 * time.Millisecond
 	lastLook  = 500 * time.Millisecond
+	// redisTimeout is how long a push with an idempotency key waits for Redis, and half of
+	// the time that it has at most, so that its caller learns why it failed.
+	redisTimeout = 2 * time.Second
+	// answerTimeout is how long a node that is no gateway (any more) has to show that it
+	// lives.
+	answerTimeout = 2 * time.Second
 )
 
-// answerTimeout is how long a node that is no gateway (any more) has to show that it
-// lives.
-const answerTimeout = 2 * time.Second
-
 // once calls do unless a node has done that deed, and returns its answer; while another
-// has it under way, it waits until ctx ends. After an error of do, which
-// must mean that nothing was sent, it may be tried again.
+// has it under way, it waits until ctx ends. An error of do must mean that nothing was
+// sent: it may be tried again.
 func (a *API) once(ctx context.Context, d deed, do func(context.Context) (*pushv1.PushResponse, error)) (*pushv1.PushResponse, error) {
 	bp := a.hub.Backplane()
 	claim := d.claim(bp.Self())
-	for look := firstLook; ; look = min(2*look, lastLook) {
-		note, err := bp.Registry().SwapNote(ctx, d.name(), "", claim, a.cfg.RememberFor)
-		if err == nil {
-			if note == claim {
-				return a.doClaimed(ctx, d, claim, do)
+	patience := redisTimeout
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end)/2)
+	}
+	unsure := false // whether an attempt without an answer may have written the claim
+	for answered, look := time.Now(), firstLook; ; look = min(2*look, lastLook) {
+		attempt, cancel := context.WithDeadline(ctx, answered.Add(patience))
+		note, err := bp.Registry().SwapNote(attempt, d.name(), "", claim, a.cfg.RememberFor)
+		cancel()
+		switch {
+		case err != nil:
+			unsure = true
+			if time.Since(answered) >= patience {
+				a.noteLater(d, claim, "")
+				return nil, connect.NewError(connect.CodeUnavailable, err)
 			}
+		case note == claim:
+			return a.doClaimed(ctx, d, claim, unsure, do)
+		default:
+			answered = time.Now()
 			if response, err := a.read(ctx, d, note); response != nil || err != nil {
 				return response, err
 			}
 		}
 		select {
 		case <-time.After(look):
+		case <-bp.Done():
+			return nil, connect.NewError(connect.CodeUnavailable, errors.New("this gateway ends"))
 		case <-ctx.Done():
-			if err == nil {
-				err = ctx.Err()
+			if unsure {
+				a.noteLater(d, claim, "")
 			}
-			return nil, failure(err)
+			return nil, failure(ctx.Err())
 		}
 	}
 }
 
 // doClaimed does a deed that this node has claimed, and notes the outcome.
-func (a *API) doClaimed(ctx context.Context, d deed, claim string, do func(context.Context) (*pushv1.PushResponse, error)) (*pushv1.PushResponse, error) {
+func (a *API) doClaimed(ctx context.Context, d deed, claim string, unsure bool, do func(context.Context) (*pushv1.PushResponse, error)) (*pushv1.PushResponse, error) {
 	ctx = context.WithoutCancel(ctx)
+	outcome := d.unknown() // after a panic
+	defer func() {
+		if unsure && outcome == "" || !a.note(ctx, d, claim, outcome) {
+			a.noteLater(d, claim, outcome)
+		}
+	}()
 	response, err := do(ctx)
-	outcome := ""
-	if err == nil {
-		outcome = d.done(response)
+	if err != nil {
+		outcome = ""
+		return nil, err
 	}
-	if !a.note(ctx, d, claim, outcome) {
-		go func() { // the caller need not wait for Redis
-			for end := time.Now().Add(a.cfg.RememberFor); time.Now().Before(end); {
-				select {
-				case <-time.After(lastLook):
-				case <-a.hub.Backplane().Done():
-					return
-				}
-				if a.note(ctx, d, claim, outcome) {
-					return
-				}
-			}
-		}()
-	}
-	return response, err
+	outcome = d.done(response)
+	return response, nil
 }
 
 // note changes the note of a deed from a claim to its outcome, or makes one if Redis has
@@ -140,7 +154,11 @@ func (a *API) read(ctx context.Context, d deed, note string) (*pushv1.PushRespon
 		response.Repeated = true
 		return response, nil
 	}
-	owner, err := wire.ParseIncarnation(strings.TrimPrefix(rest, noteClaimed))
+	if rest == noteUnknown {
+		return nil, connect.NewError(connect.CodeAborted, errors.New("a gateway failed while it pushed this; who got it is not known"))
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(rest, noteClaimed), " ")
+	owner, err := wire.ParseIncarnation(name)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("the noted push: %w", err))
 	}
@@ -159,8 +177,15 @@ func (a *API) lives(ctx context.Context, node wire.Incarnation) bool {
 	asked, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	_, err := a.hub.Request(asked, node, "push.lives", nil)
-	// That it does not know what it was asked is an answer. ctx may end before one.
-	return !errors.Is(err, push.ErrUnanswered) || ctx.Err() != nil
+	if !errors.Is(err, push.ErrUnanswered) {
+		return true // that it does not know what it was asked is an answer
+	}
+	select {
+	case <-bp.Done(): // this node is the one that ends
+		return true
+	default:
+		return ctx.Err() != nil // too early to tell
+	}
 }
 
 func errUsed() error {

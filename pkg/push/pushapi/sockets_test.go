@@ -71,6 +71,7 @@ func (s *server) since(of string) (t time.Time) {
 
 // TestSince: presence tells when the first one came, until the last one has left.
 func TestSince(t *testing.T) {
+	t.Parallel()
 	a, b := start(t)
 	for _, of := range []string{`{"user":"alice"}`, `{"group":"room"}`} {
 		come := func(s *server, sockets int) (ws *websocket.Conn) {

@@ -2,6 +2,7 @@
 -- KEYS: 1 the note
 -- ARGV: 1 what it should be, 2 what it shall become (each '' for no note), 3 ms to keep it
 -- Returns: what it is now
+-- GETDEL, since users of Redis may call that for tickets, and need not be let DEL.
 -- Atomic, so that of those who find no note one writes the first. Run again after its answer was
 -- lost, it changes nothing.
 local note = redis.call('GET', KEYS[1]) or ''
