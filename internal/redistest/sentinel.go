@@ -50,7 +50,7 @@ const (
 	// MasterName is the name of the master at the sentinels.
 	MasterName = "main"
 	// groupTimeout bounds the start of a group.
-	groupTimeout = 30 * time.Second
+	groupTimeout = 2 * time.Minute
 )
 
 // Sentinel is a master with two replicas, watched by three sentinels. A master that

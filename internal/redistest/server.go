@@ -25,7 +25,7 @@ import (
 const (
 	program = "redis-server"
 	// startTimeout bounds how long a server may take to answer PING.
-	startTimeout = 10 * time.Second
+	startTimeout = time.Minute
 	// maxSocketPath is what every unix allows for the path of a socket.
 	maxSocketPath = 100
 )
@@ -131,14 +131,23 @@ func Run(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// givenPorts are those that FreePort has returned, or found taken.
+var givenPorts sync.Map
+
 // FreePort returns a TCP port of 127.0.0.1 on which nobody listens at the moment. It
 // is below the range that the ports of outgoing connections are taken from, so that
 // none of those can take it before its user listens.
+//
+// No two calls of a process get the same one: those who were told of a port have often not
+// begun to listen when the next one asks, or never do.
 func FreePort() (int, error) {
 	const first, count = 10_000, 20_000
 	var err error
 	for range 100 {
 		port := first + rand.IntN(count)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
 		var l net.Listener
 		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
 			return port, l.Close()
