@@ -45,7 +45,7 @@ func must(t testing.TB, err error) {
 // quick makes deaths known soon.
 func quick(t testing.TB) Config {
 	return Config{
-		LeaseTTL: 500 * time.Millisecond,
+		LeaseTTL: 2 * time.Second, // the living must renew it, also on a busy machine
 		Registry: registry.Config{Poll: 50 * time.Millisecond},
 		Logger:   slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}

@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what should happen at once.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // openBackplane opens a node that ends with the test.
 func openBackplane(tb testing.TB, url string, id wire.NodeID) *backplane.Backplane {

@@ -180,7 +180,7 @@ func TestRepinKeepsTheConnection(t *testing.T) {
 // TestGatewayDies ends a gateway's node without a word; its lease runs out.
 func TestGatewayDies(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{})
-	cfg := backplane.Config{LeaseTTL: time.Second, Registry: registry.Config{Poll: 100 * time.Millisecond}}
+	cfg := backplane.Config{LeaseTTL: 3 * time.Second, Registry: registry.Config{Poll: 100 * time.Millisecond}}
 	ctx := t.Context()
 	cfg.NodeID = "worker"
 	worker, err := backplane.Open(ctx, srv.URL(), cfg)
