@@ -120,7 +120,7 @@ func TestMissingLongEnough(t *testing.T) {
 func TestFrozenRedis(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{})
 	c := newCluster(t, connect(t, srv.URL()))
-	impatient := func(cfg *Config) { cfg.PinTimeout, cfg.CallTimeout = testTTL, testTTL/2 }
+	impatient := func(cfg *Config) { patient(cfg); cfg.PinTimeout, cfg.CallTimeout = testTTL, testTTL/2 }
 	a, b := c.instance("a", chat, impatient), c.instance("b", chat, impatient)
 	g, h := c.gateway("g", impatient), c.gateway("h", impatient)
 	g.pin(t, 0, 10)
@@ -155,7 +155,7 @@ func TestFrozenRedis(t *testing.T) {
 	if err := <-later; !unavailable(err) {
 		t.Errorf("routes while redis hangs: %v", err)
 	}
-	<-time.After(2 * testTTL) // the stall itself is what is tested
+	<-time.After(2 * patientTTL) // the stall itself is what is tested
 	g.sees(t, time.Millisecond, a, b)
 
 	if err := srv.Cont(); err != nil {
@@ -165,7 +165,7 @@ func TestFrozenRedis(t *testing.T) {
 	if n, m := g.Pins(chat.Name), h.Pins(chat.Name); n != 10 || m != 9 {
 		t.Errorf("%d and %d pins; want 10 and 9", n, m)
 	}
-	<-time.After(2 * testTTL)
+	<-time.After(2 * patientTTL)
 	for _, n := range []*node{a, b, g, h} {
 		if lost, dead := n.reported(), n.joined(CauseDead); len(lost) > 0 || dead > 0 {
 			t.Errorf("%v took %v for dead, and was taken for dead %d times", n.cfg.Self, lost, dead)
@@ -178,7 +178,7 @@ func TestFrozenRedis(t *testing.T) {
 func TestRestartedRedis(t *testing.T) {
 	srv := redistest.Start(t, redistest.Config{})
 	c := newCluster(t, connect(t, srv.URL()))
-	a, g := c.instance("a", chat), c.gateway("g")
+	a, g := c.instance("a", chat, steady), c.gateway("g", steady)
 	g.pin(t, 0, 10)
 	g.sees(t, soon, a)
 	if err := srv.Kill(); err != nil {
@@ -213,15 +213,15 @@ func TestRestartedRedis(t *testing.T) {
 func TestZombie(t *testing.T) {
 	c := newCluster(t, realServer(t))
 	var away atomic.Bool
-	reachable := func(cfg *Config) { cfg.Alive = func() bool { return !away.Load() } }
+	reachable := func(cfg *Config) { patient(cfg); cfg.Alive = func() bool { return !away.Load() } }
 	a, g := c.instance("a", chat, reachable), c.gateway("g", reachable)
-	w := c.gateway("w")
+	w := c.gateway("w", patient)
 	g.pin(t, 0, 10)
 	w.pin(t, 0, 5)
 	w.sees(t, soon, a)
 	away.Store(true)
-	w.sees(t, soon)
-	eventually(t, soon, func() string {
+	w.sees(t, 2*soon)
+	eventually(t, 2*soon, func() string {
 		if w.View().Has(g.cfg.Self) || c.counts()[a.cfg.Self.String()] != 5 {
 			return fmt.Sprintf("the gateway that cannot be reached is still there: %v", c.counts())
 		}

@@ -37,6 +37,12 @@ const soon = 10 * time.Second
 // also if it stands still.
 func steady(cfg *Config) { cfg.LeaseTTL = soon }
 
+// patientTTL is for nodes that somebody shall take for dead, but not because the machine
+// is busy; patient makes it their lease.
+const patientTTL = 4 * testTTL
+
+func patient(cfg *Config) { cfg.LeaseTTL = patientTTL }
+
 // node is a running registry.
 type node struct {
 	*Registry

@@ -86,7 +86,7 @@ func TestPinIsIdempotent(t *testing.T) {
 func TestPinErrors(t *testing.T) {
 	c := newCluster(t, realServer(t))
 	ctx := context.Background()
-	n := c.start("g")
+	n := c.start("g", steady)
 	if _, err := n.Pin(ctx, chat.Name, "s"); !errors.Is(err, ErrNotJoined) {
 		t.Errorf("pin by a node that is no gateway: %v", err)
 	}
@@ -104,7 +104,7 @@ func TestPinErrors(t *testing.T) {
 			t.Errorf("pin %q to %q: %v", bad.socket, bad.service, err)
 		}
 	}
-	a := c.instance("a", chat)
+	a := c.instance("a", chat, steady)
 	if at, err := n.Pin(ctx, chat.Name, "s"); err != nil || at != a.cfg.Self {
 		t.Errorf("pin: %v, %v", at, err)
 	}
@@ -128,8 +128,8 @@ func TestRouteConflicts(t *testing.T) {
 	servers(t, func(t *testing.T, client *redis.Client) {
 		c := newCluster(t, client)
 		ctx := context.Background()
-		a := c.instance("a", chat)
-		n := c.start("b")
+		a := c.instance("a", chat, patient)
+		n := c.start("b", patient)
 		rival := Service{Name: "rival", Routes: []Route{{Pattern: "/x", Canonical: "/x"}, {Pattern: "/chat/:id", Canonical: "/chat/:"}}}
 		refused := func(s Service) {
 			t.Helper()
@@ -158,14 +158,14 @@ func TestRouteConflicts(t *testing.T) {
 
 		a.crash() // its routes go with its lease
 		start := time.Now()
-		eventually(t, soon, func() string {
+		eventually(t, 2*soon, func() string {
 			if err := n.Announce(ctx, rival); err != nil {
 				return err.Error()
 			}
 			return ""
 		})
-		if took := time.Since(start); took < testTTL/4 {
-			t.Errorf("the routes of a service were taken %v after its death; the lease is %v", took, testTTL)
+		if took := time.Since(start); took < patientTTL/4 {
+			t.Errorf("the routes of a service were taken %v after its death; the lease is %v", took, patientTTL)
 		}
 		c.hold()
 	})
@@ -176,10 +176,10 @@ func TestRouteConflicts(t *testing.T) {
 func TestRoutesOfTheLatestStart(t *testing.T) {
 	c := newCluster(t, realServer(t))
 	ctx := context.Background()
-	watcher := c.start("w")
+	watcher := c.start("w", steady)
 	v1, v2 := chat, Service{Name: "chat", Version: "2", Routes: []Route{{Pattern: "/chat/:room", Canonical: "/chat/:"}, {Pattern: "/new", Canonical: "/new"}}, OnInstanceLoss: PolicyRepin}
-	old := c.instance("b", v1)
-	canary := c.instance("a", v2)
+	old := c.instance("b", v1, steady)
+	canary := c.instance("a", v2, steady)
 	if err := old.Announce(ctx, v1); err != nil { // the older start does not win by announcing later
 		t.Fatal(err)
 	}
