@@ -94,7 +94,7 @@ func TestEchoIsClean(t *testing.T) {
 func TestClosedLoopKeepsToTheWindow(t *testing.T) {
 	waiting := make(chan request, 100)
 	cfg := short(serve(t, func(r request) []string { waiting <- r; return []string{} }))
-	cfg.Connections, cfg.Rate, cfg.Window = 1, 0, 3
+	cfg.Connections, cfg.Rate, cfg.Window, cfg.Duration, cfg.LostAfter = 1, 0, 3, 2*time.Second, 2*time.Second
 	r := run(t, cfg)
 	if r.Sent != 3 || len(waiting) != 3 || r.Lost != 3 || r.OK() {
 		t.Errorf("sent %d, arrived %d, lost %d; want the window, 3", r.Sent, len(waiting), r.Lost)
@@ -158,8 +158,13 @@ func TestOracles(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := short(serve(t, test.answer))
-			if test.name == "swapped" {
+			switch test.name {
+			case "swapped":
 				cfg.Connections = 1 // the swap is per connection
+			case "lost", "closed": // every connection must get that far, and no other answer be late
+				cfg.Duration, cfg.LostAfter = 2*time.Second, 3*time.Second
+			case "twice", "an error": // nothing stays away
+				cfg.LostAfter = 20 * time.Second
 			}
 			if r := run(t, cfg); !test.wrong(r) || r.OK() {
 				t.Errorf("not noticed: %+v", r)
