@@ -20,6 +20,7 @@ type chaosCmd struct {
 	Rounds   int           `default:"3" help:"How often each fault is injected." novar:"true"`
 	Duration time.Duration `default:"0s" help:"Afterwards, how long to inject random ones of the faults, on each kind of Redis." novar:"true"`
 	Sessions int           `default:"24" help:"How many clients there are." novar:"true"`
+	Slack    int           `default:"1" help:"How many times its bound a recovery may take, and whatever else must come, for a machine that is busy." novar:"true"`
 	Docs     string        `placeholder:"FILE" help:"Also write the table into this Markdown file, between its markers." novar:"true"`
 }
 
@@ -42,7 +43,7 @@ func (c *chaosCmd) Run(p *process) error {
 	cfg := chaos.Config{
 		Programs: cluster.Programs{Boreas: self, Probe: []string{self, "chaos-instance"}},
 		Seed:     c.Seed, Faults: c.Faults, Rounds: c.Rounds, Mixed: c.Duration, Backends: c.Backends,
-		Sessions: c.Sessions, Logger: p.logger,
+		Sessions: c.Sessions, Slack: c.Slack, Logger: p.logger,
 	}
 	if err := cfg.Check(); err != nil {
 		return usageError{fmt.Errorf("%w; boreas chaos --list shows all faults", err)}

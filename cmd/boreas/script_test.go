@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"frames":    scriptFrames,
 			"hold":      scriptHold,
 			"await":     scriptAwait,
+			"until":     scriptUntil,
 			"terminate": scriptTerminate,
 			"stopwatch": scriptStopwatch,
 		},
@@ -56,7 +57,7 @@ func TestScripts(t *testing.T) {
 }
 
 // patience is how long a script waits for what it expects.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // eventually retries try until it succeeds.
 func eventually(ts *testscript.TestScript, try func(context.Context) error) {
@@ -187,6 +188,21 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 	eventually(ts, func(context.Context) error {
 		if text := ts.ReadFile(args[0]); !line.MatchString(text) {
 			return &unexpectedError{want: args[1], got: text}
+		}
+		return nil
+	})
+}
+
+// scriptUntil runs a program until what it prints matches: until REGEXP PROGRAM [ARG...].
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP PROGRAM [ARG...]")
+	}
+	line := regexp.MustCompile("(?m)" + args[0])
+	eventually(ts, func(context.Context) error {
+		err := ts.Exec(args[1], args[2:]...)
+		if text := ts.ReadFile("stdout"); err != nil || !line.MatchString(text) {
+			return &unexpectedError{want: args[0], got: fmt.Sprint(text, ts.ReadFile("stderr"), err)}
 		}
 		return nil
 	})

@@ -52,7 +52,7 @@ func TestShortRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report, err := Run(t.Context(), Config{Programs: programs, Seed: 1, Rounds: 1, Sessions: 12, Faults: faults, slack: 3})
+			report, err := Run(t.Context(), Config{Programs: programs, Seed: 1, Rounds: 1, Sessions: 12, Faults: faults, Slack: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,14 +208,18 @@ func TestProxyWeather(t *testing.T) {
 		return c
 	}
 	c := connect()
+	const much, little = patience, 100 * time.Millisecond // for what must come, and for what must not
 	exchange := func(what string, within time.Duration) error {
-		if err := c.SetDeadline(time.Now().Add(within)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(much)); err != nil {
 			return err
 		}
-		if what != "" {
+		if what != "" { // which a busy machine must not cut short
 			if _, err := io.WriteString(c, what); err != nil {
-				return err
+				return fmt.Errorf("write: %w", err)
 			}
+		}
+		if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+			return err
 		}
 		got := make([]byte, 5)
 		if _, err := io.ReadFull(c, got); err != nil {
@@ -231,7 +235,7 @@ func TestProxyWeather(t *testing.T) {
 	} {
 		p.Set(w)
 		start := time.Now()
-		if err := exchange("hello", 5*time.Second); err != nil {
+		if err := exchange("hello", much); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if took := time.Since(start); took < 2*w.Delay {
@@ -240,21 +244,21 @@ func TestProxyWeather(t *testing.T) {
 	}
 	for name, w := range map[string]Weather{"up": {HoldUp: true}, "down": {HoldDown: true}} {
 		p.Set(w)
-		if err := exchange("hello", 100*time.Millisecond); !os.IsTimeout(err) {
+		if err := exchange("hello", little); !os.IsTimeout(err) {
 			t.Errorf("hold %s: %v; want nothing to come", name, err)
 		}
 		p.Set(Weather{})
-		if err := exchange("", 5*time.Second); err != nil {
+		if err := exchange("", much); err != nil {
 			t.Errorf("hold %s, then fair: %v; want what was held", name, err)
 		}
 	}
 	for name, strand := range map[string][2]bool{"up": {true, false}, "down": {false, true}, "both": {true, true}} {
 		p.Strand(strand[0], strand[1])
-		if err := exchange("hello", 100*time.Millisecond); !os.IsTimeout(err) {
+		if err := exchange("hello", little); !os.IsTimeout(err) {
 			t.Errorf("strand %s: %v; want nothing to come", name, err)
 		}
 		c = connect()
-		if err := exchange("hello", 5*time.Second); err != nil {
+		if err := exchange("hello", much); err != nil {
 			t.Errorf("strand %s: %v on a new connection", name, err)
 		}
 	}

@@ -153,7 +153,7 @@ func vanishingClient(ctx context.Context, e *experiment) error {
 		_ = conn.Close()
 	}
 	var left []string
-	gone := until(ctx, MaxCountDelay, func() bool {
+	gone := until(ctx, e.within(MaxCountDelay), func() bool {
 		left = nil
 		for _, socket := range sockets {
 			if pinned, err := e.isPinned(ctx, socket); err != nil || pinned || e.closedWith(socket) == 0 {
@@ -163,7 +163,7 @@ func vanishingClient(ctx context.Context, e *experiment) error {
 		return len(left) == 0
 	})
 	if !gone {
-		return violation(fmt.Sprintf("%d sockets of clients that vanished are still there after %v", len(left), MaxCountDelay))
+		return violation(fmt.Sprintf("%d sockets of clients that vanished are still there after %v", len(left), e.within(MaxCountDelay)))
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 // askRegistry checks the counts.
 func (r *runner) askRegistry(ctx context.Context, row *Row) {
 	var wrong []string
-	ok := until(ctx, MaxCountDelay, func() bool {
+	ok := until(ctx, r.within(MaxCountDelay), func() bool {
 		wrong = r.registryProblems(ctx)
 		return len(wrong) == 0
 	})

@@ -81,6 +81,12 @@ type experiment struct {
 	hits  hits          // of this injection
 	away  away          // since the last fault began
 	stood time.Duration // the longest recovery within this injection
+	slack int           // of Config
+}
+
+// within is a bound, for this machine.
+func (e *experiment) within(bound time.Duration) time.Duration {
+	return bound * time.Duration(max(e.slack, 1))
 }
 
 // recovering is for a fault that goes on when Redis can be reached again: the clients must

@@ -91,14 +91,14 @@ func (p *pushes) judge(v *verdict) {
 // told that they might not reach everybody.
 func (r *runner) askPushers(ctx context.Context, row *Row) {
 	var lost []missed
-	until(ctx, resultPatience, func() bool {
+	until(ctx, r.within(resultPatience), func() bool {
 		lost = slices.DeleteFunc(slices.Clone(row.unpushed), func(m missed) bool { return r.toldUnreached(m.Numbered) })
 		return len(lost) == 0
 	})
 	row.unpushed = nil
 	now := time.Now()
 	var unpushed []string
-	until(ctx, MaxCountDelay, func() bool {
+	until(ctx, r.within(MaxCountDelay), func() bool {
 		unpushed = r.unpushed(now)
 		return len(unpushed) == 0
 	})

@@ -69,11 +69,14 @@ type Config struct {
 	Backends []string
 	// Sessions is how many clients there are. Default: 24.
 	Sessions int
+	// Slack is how many times its bound whatever must come may take, such as a recovery, for
+	// a machine that is busy.
+	// Default: 1.
+	Slack int
 	// Logger gets the progress. Default: none.
 	Logger *slog.Logger
 
 	patience time.Duration // in place of the constant, for runs that must fail
-	slack    int           // times the bounds of recovery, for runs beside other tests
 }
 
 func (c Config) withDefaults() Config {
@@ -123,7 +126,7 @@ func (p plan) run(ctx context.Context, cfg Config, report *Report) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	c := startCrowd(ctx, cfg.Sessions, s.serving)
 	defer c.stop()
-	r := &runner{cfg: cfg, experiment: &experiment{system: s, crowd: c}}
+	r := &runner{cfg: cfg, experiment: &experiment{system: s, crowd: c, slack: cfg.Slack}}
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { r.away.watch(watching, backend) })
@@ -213,7 +216,7 @@ func (r *runner) inject(ctx context.Context, row *Row, f Fault) error {
 	}
 	row.Injected++
 	took, ok := r.recovered(ctx, time.Now())
-	f.slack = r.cfg.slack
+	f.slack = r.cfg.Slack
 	row.recovered(f, max(took, r.stood))
 	if !ok {
 		row.Problems = append(row.Problems, fmt.Sprintf("after %q not all sessions moved again within %v", f.Name, r.cfg.patience))

@@ -108,7 +108,7 @@ func loseTail(ctx context.Context, e *experiment, s *sentinelBackend, master *re
 // them, they are there again soon.
 func (e *experiment) crowdKeys(ctx context.Context) (keys []string, err error) {
 	audiences := []registry.Audience{registry.UserAudience(crowdName), registry.GroupAudience(crowdName)}
-	if !until(ctx, MaxCountDelay, func() bool {
+	if !until(ctx, e.within(MaxCountDelay), func() bool {
 		keys, err = e.keysOf(ctx, audiences)
 		return err == nil && len(keys) == len(audiences)
 	}) {
