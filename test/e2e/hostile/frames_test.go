@@ -1,7 +1,6 @@
 package hostile
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -120,14 +119,23 @@ func frames() []attack {
 		attack{name: "messages far over the rate", slow: true, run: func(t *testing.T, w *world) {
 			c := dial(t, w.strict, "")
 			c.upgrade("Authorization: Bearer "+w.hs(t, set("sub", "flooder")), "X-Forwarded-For: 203.0.113.77")
-			for i := range 2 {
-				for range 200 {
-					c.say(fmt.Sprintf(`{"path":"/echo","id":"%d"}`, i))
+			stop, ended := make(chan struct{}), make(chan struct{})
+			defer func() { close(stop); <-ended }()
+			go func() { // without a pause, after which it would be another flood
+				defer close(ended)
+				tick := time.NewTicker(100 * time.Millisecond)
+				defer tick.Stop()
+				for {
+					for range 20 {
+						c.say(`{"path":"/echo","id":"1"}`)
+					}
+					select {
+					case <-tick.C:
+					case <-stop:
+						return
+					}
 				}
-				if i == 0 {
-					await(t, 1500*time.Millisecond)
-				}
-			}
+			}()
 			c.wantClose(1008, "rate_limited")
 		}},
 	)
