@@ -204,7 +204,7 @@ func TestRunEndsWhileTheServerIsFrozen(t *testing.T) {
 	select {
 	case err := <-ended:
 		must(t, err)
-	case <-time.After(2 * time.Second):
+	case <-time.After(limit):
 		t.Error("Run waits for a frozen server")
 		must(t, srv.Cont())
 		<-ended
@@ -311,16 +311,13 @@ func TestBacksOff(t *testing.T) {
 	b := start(t, quick(t, url))
 	o := newOutbox(t, b, "ch")
 	o.retry = true
+	begin := time.Now()
 	o.send("x")
-	time.AfterFunc(2*time.Second, func() { o.send("end") })
-	eventually(t, "two seconds passed", func() bool {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		return slices.Contains(o.queue, "end")
-	})
-	// Two loops, 100 to 200 ms apart after the first few attempts.
-	if n := count.Load(); n < 10 || n > 60 {
-		t.Errorf("%d connections in 2 s, want about 35", n)
+	// Two loops, 100 to 200 ms apart after the first few attempts: about 35 in 2 s.
+	eventually(t, "it tried for two seconds", func() bool { return time.Since(begin) > 2*time.Second && count.Load() >= 10 })
+	n := count.Load()
+	if took := time.Since(begin); float64(n) > 30*took.Seconds() {
+		t.Errorf("%d connections in %v, want about 35 in 2 s", n, took)
 	}
 }
 
@@ -387,8 +384,25 @@ func TestReach(t *testing.T) {
 }
 
 // TestReachSaysWhy: the attempt that the deadline cuts short does not hide why the
-// attempts before it failed.
+// attempts before it failed. In one of three tries: the first attempt must be over by
+// then, and a second that is not cut short says something else.
 func TestReachSaysWhy(t *testing.T) {
+	const tries = 3
+	var err error
+	for range tries {
+		err = reachWhoHangsUpOnce(t, time.Second)
+		hungUp := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+		if hungUp && errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+	}
+	t.Errorf("got %v, want it to say that Redis hung up and that the deadline passed", err)
+}
+
+// reachWhoHangsUpOnce tries to reach somebody who hangs up on the first caller, and does
+// not answer the others.
+func reachWhoHangsUpOnce(t *testing.T, within time.Duration) error {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	var calls sync.WaitGroup
@@ -409,11 +423,7 @@ func TestReachSaysWhy(t *testing.T) {
 		}
 	})
 	defer func() { _ = l.Close(); calls.Wait() }()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	err = parse(t, "redis://"+l.Addr().String()).Reach(ctx, testLogger(t))
-	hungUp := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
-	if !hungUp || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want it to say that Redis hung up and that the deadline passed", err)
-	}
+	return parse(t, "redis://"+l.Addr().String()).Reach(ctx, testLogger(t))
 }

@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // limit is how long the tests wait for what must happen.
-const limit = 10 * time.Second
+const limit = 30 * time.Second
 
 // eventually waits until cond is true.
 func eventually(t testing.TB, what string, cond func() bool) {
