@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every wait of a test.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 var redis *redistest.Server // shared; each test has a namespace of its own
 
@@ -53,7 +53,7 @@ func (w *world) node(name string, tune ...func(*backplane.Config)) *backplane.Ba
 	defer cancel()
 	cfg := backplane.Config{
 		Namespace: w.namespace, NodeID: wire.NodeID(name),
-		LeaseTTL: 2 * time.Second,
+		LeaseTTL: 5 * time.Second, // the living must renew it, also on a busy machine
 		Registry: registry.Config{Tick: 200 * time.Millisecond, Poll: 100 * time.Millisecond},
 		Logger:   slog.New(slog.NewTextHandler(w.Output(), nil)),
 	}
