@@ -102,7 +102,7 @@ func TestRefusedClients(t *testing.T) {
 	var log lockedBuffer
 	refused := make(chan Refusal, 1)
 	s := w.gateway(Config{
-		Authenticator: stub{}, AuthTimeout: 50 * time.Millisecond, MaxSockets: 1,
+		Authenticator: stub{}, AuthTimeout: 3 * time.Second, MaxSockets: 1,
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Hooks:  Hooks{Refused: func(r Refusal) { refused <- r }},
 	})

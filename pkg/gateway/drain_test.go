@@ -75,10 +75,25 @@ func TestDrain(t *testing.T) {
 }
 
 // TestDrainSpreads checks that sockets work until their time comes, and that they
-// are closed over the window.
+// are closed over the window: in one of three tries, since a machine that stands still
+// makes those of which the time has come meanwhile end together.
 func TestDrainSpreads(t *testing.T) {
+	const window, tries = time.Second, 3
+	for range tries {
+		times := drainTimes(t, window)
+		if first, last := times[0], times[len(times)-1]; last-first >= window/2 {
+			return
+		}
+		t.Logf("clients were closed at %v", times)
+	}
+	t.Errorf("the clients were not closed over the window of %v in any try", window)
+}
+
+// drainTimes drains a gateway and returns when its clients were closed.
+func drainTimes(t *testing.T, window time.Duration) (times []time.Duration) {
+	t.Helper()
 	w := newWorld(t)
-	gw := w.gateway(Config{DrainWindow: time.Second})
+	gw := w.gateway(Config{DrainWindow: window})
 	w.instance(w.node(), registry.Service{Name: "a", Routes: routes("/a")}).echo()
 	gw.routed("/a")
 	const n = 10
@@ -105,13 +120,10 @@ func TestDrainSpreads(t *testing.T) {
 	if err := gw.Drain(w.context()); err != nil {
 		t.Fatal(err)
 	}
-	var times []time.Duration
 	for range n {
 		times = append(times, receive(w, "close", closed))
 	}
-	if first, last := times[0], times[n-1]; last-first < 500*time.Millisecond {
-		t.Errorf("clients were closed at %v", times)
-	}
+	return times
 }
 
 // TestDrainTimeout checks that Drain does not wait for a service beyond its context.

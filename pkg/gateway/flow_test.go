@@ -37,7 +37,7 @@ func TestSlowServiceHoldsBackItsClient(t *testing.T) {
 	msg := func(n int) string { return message("/slow", fmt.Sprint(n), padding) }
 	written := 0
 	for {
-		_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		_ = c.SetWriteDeadline(time.Now().Add(4 * time.Second)) // longer than a busy machine stands still
 		if err := c.WriteMessage(websocket.TextMessage, []byte(msg(written))); err != nil {
 			var timeout net.Error
 			if !errors.As(err, &timeout) || !timeout.Timeout() {

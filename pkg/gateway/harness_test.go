@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every wait of a test.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 var redis *redistest.Server // shared; each test has a namespace of its own
 
@@ -77,7 +77,7 @@ func (w *world) nodeWith(l link.Config) *backplane.Backplane {
 	w.Helper()
 	bp, err := backplane.Open(w.context(), redis.URL(), backplane.Config{
 		Namespace: w.namespace,
-		LeaseTTL:  2 * time.Second,
+		LeaseTTL:  5 * time.Second, // the living must renew it, also on a busy machine
 		Registry:  registry.Config{Tick: 200 * time.Millisecond, Poll: 100 * time.Millisecond},
 		Link:      l,
 	})
