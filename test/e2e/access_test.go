@@ -20,6 +20,7 @@ import (
 
 	"github.com/boreas-ws/boreas/internal/redistest"
 	"github.com/boreas-ws/boreas/pkg/backplane"
+	"github.com/boreas-ws/boreas/pkg/link"
 	"github.com/boreas-ws/boreas/pkg/push"
 	pushv1 "github.com/boreas-ws/boreas/pkg/push/pushapi/v1"
 	"github.com/boreas-ws/boreas/pkg/push/pushclient"
@@ -389,6 +390,7 @@ func (g *guarded) outlast(fail func(context.Context) (heir *redistest.Server, er
 	g.Helper()
 	through := g.gateways[0]
 	c := dial(g.T, through.URL(), nil)
+	c.within = link.DefaultResetAfter // an answer waits for the heir as long as links do
 	said := 0
 	say := func() {
 		g.Helper()
@@ -399,7 +401,7 @@ func (g *guarded) outlast(fail func(context.Context) (heir *redistest.Server, er
 		}
 	}
 	say()
-	ctx, cancel := context.WithTimeout(g.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(g.Context(), 4*patience)
 	defer cancel()
 	var heir *redistest.Server
 	over := make(chan error, 1)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ type client struct {
 	t  *testing.T
 	ws *websocket.Conn
 	n  int // ids used
+
+	within time.Duration // bounds the wait for an answer; 0: patience
 }
 
 // answer is an envelope from the server.
@@ -63,7 +66,7 @@ func (c *client) send(message string) {
 // read reads one envelope.
 func (c *client) read() answer {
 	c.t.Helper()
-	a, err := c.tryRead(patience)
+	a, err := c.tryRead(cmp.Or(c.within, patience))
 	if err != nil {
 		c.t.Fatalf("read: %v", err)
 	}

@@ -208,7 +208,10 @@ func TestTerminatedGatewayDrains(t *testing.T) {
 	c := dial(t, g.URL(), nil)
 	c.send(`{"path":"/sleep","id":"a","data":{"ms":500}}`)
 	c.send(`{"path":"/echo","id":"b","data":1}`)
-	eventually(t, patience, func() string { // the messages have reached the service
+	eventually(t, patience, func() string { // the messages have reached the service, or will
+		if n, err := g.Metric(t.Context(), "boreas_gateway_messages_received_total"); err != nil || n != 2 {
+			return fmt.Sprintf("the gateway has read %v messages, %v", n, err)
+		}
 		for _, e := range s.probes[0].Seen() {
 			if e.Event == "open" {
 				return ""
@@ -234,10 +237,14 @@ func TestTerminatedGatewayDrains(t *testing.T) {
 		t.Errorf("counts %v after the drain", got)
 	}
 	want := probe.Event{Event: "close", Status: 1012, Source: "server"}
-	last := s.probes[0].Seen()[len(s.probes[0].Seen())-1]
-	if last.Event != want.Event || last.Status != want.Status || last.Source != want.Source {
-		t.Errorf("last event %+v; want %+v", last, want)
-	}
+	eventually(t, patience, func() string { // what the service prints comes a moment later
+		seen := s.probes[0].Seen()
+		last := seen[len(seen)-1]
+		if last.Event != want.Event || last.Status != want.Status || last.Source != want.Source {
+			return fmt.Sprintf("last event %+v; want %+v", last, want)
+		}
+		return ""
+	})
 }
 
 // An instance that is asked to stop finishes what it has and, with the policy

@@ -124,7 +124,7 @@ func testOutage(t *testing.T, begin func(*system) (end func() error, err error))
 	})
 	const calm = 25 // looks at a gateway that reads nothing
 	last, looks, most := -1.0, 0, 0.0
-	eventually(t, patience, func() string {
+	eventually(t, link.DefaultResetAfter, func() string {
 		bystander.fails("/nowhere", nil, wire.CodeNoRoute) // others are read, and answered
 		most = max(most, metric("boreas_link_in_flight_bytes"))
 		waiting, read := metric("boreas_link_waiting_sends"), metric("boreas_gateway_messages_received_total")

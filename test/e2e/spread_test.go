@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"testing"
-	"time"
 )
 
 // Sockets opened one after another through a round-robin of gateways spread
@@ -62,7 +61,7 @@ func TestNewInstanceFillsUp(t *testing.T) {
 		dial(t, s.gateways[i%2].URL(), nil).whoami()
 	}
 	s.addProbe(t, "probe-late")
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if got := dial(t, s.gateways[0].URL(), nil).whoami().Instance; got != "probe-late" {
 			return "a new socket went to " + got
 		}

@@ -54,7 +54,10 @@ func TestTerminatedGatewayDrainsTLS(t *testing.T) {
 		c.send(`{"path":"/sleep","id":"a","data":{"ms":500}}`)
 		c.send(`{"path":"/echo","id":"b","data":1}`)
 	}
-	eventually(t, patience, func() string { // the messages have reached the service
+	eventually(t, patience, func() string { // the messages have reached the service, or will
+		if n, err := g.Metric(t.Context(), "boreas_gateway_messages_received_total"); err != nil || int(n) != 2*len(busy) {
+			return fmt.Sprintf("the gateway has read %v messages, %v", n, err)
+		}
 		opened := 0
 		for _, e := range s.probes[0].Seen() {
 			if e.Event == "open" {
