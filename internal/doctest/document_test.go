@@ -143,7 +143,7 @@ func (d *document) start(t *testing.T, b block, name string, args ...string) {
 	p := startProgram(t, b.String(), d.command(t, name, args...))
 	if b.argument == "" {
 		d.kept = append(d.kept, p)
-		d.patience = 20 * time.Second
+		d.patience = time.Minute
 		return
 	}
 	url := d.local(t, b.argument)
@@ -317,8 +317,8 @@ func (p *program) stop(t *testing.T) {
 		if err != nil && !p.onlyGoRunInterrupted() {
 			t.Errorf("%s: after Ctrl-C: %v\n%s", p.what, err, p.printed())
 		}
-	case <-time.After(15 * time.Second):
-		t.Errorf("%s: still runs 15 s after Ctrl-C\n%s", p.what, p.printed())
+	case <-time.After(time.Minute):
+		t.Errorf("%s: still runs a minute after Ctrl-C\n%s", p.what, p.printed())
 	}
 }
 

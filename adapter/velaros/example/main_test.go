@@ -42,7 +42,7 @@ func TestChat(t *testing.T) {
 	}()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(10 * time.Second); gw.Ready() != nil || !gw.CanServePath("/chat/join"); {
+	for deadline := time.After(30 * time.Second); gw.Ready() != nil || !gw.CanServePath("/chat/join"); {
 		select {
 		case <-tick.C:
 		case <-deadline:
@@ -66,7 +66,7 @@ func TestChat(t *testing.T) {
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(step.client)); err != nil {
 			t.Fatal(err)
 		}
-		_ = ws.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 		_, b, err := ws.ReadMessage()
 		if err != nil || !strings.Contains(string(b), step.server) {
 			t.Fatalf("%s answers %s (%v); want %s", step.client, b, err, step.server)

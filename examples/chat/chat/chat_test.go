@@ -81,7 +81,7 @@ func dial(t *testing.T, url string, encoding envelope.Encoding) *client {
 	}
 	_ = resp.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })
-	if err := ws.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := ws.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return &client{t: t, ws: ws, encoding: encoding}
