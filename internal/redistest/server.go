@@ -138,20 +138,26 @@ var givenPorts sync.Map
 // is below the range that the ports of outgoing connections are taken from, so that
 // none of those can take it before its user listens.
 //
-// No two calls of a process get the same one: those who were told of a port have often not
-// begun to listen when the next one asks, or never do.
+// Those who were told of a port have often not begun to listen when the next one asks, or
+// never do. So no two calls of a process get the same one, and processes with ids near to
+// each other look in different places first.
 func FreePort() (int, error) {
-	const first, count = 10_000, 20_000
-	var err error
-	for range 100 {
+	const first, count, places = 10_000, 20_000, 50
+	own := first + os.Getpid()%places*(count/places)
+	err := errors.New("all that were tried had been given before")
+	for try := range 300 {
 		port := first + rand.IntN(count)
+		if try < 100 {
+			port = own + rand.IntN(count/places)
+		}
 		if _, given := givenPorts.LoadOrStore(port, true); given {
 			continue
 		}
-		var l net.Listener
-		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+		l, failed := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if failed == nil {
 			return port, l.Close()
 		}
+		err = failed
 	}
 	return 0, fmt.Errorf("find a free port: %w", err)
 }
