@@ -41,9 +41,10 @@ const (
 	MaxCountDelay = 10 * time.Second
 	// MaxResident is the most resident memory of a node, in bytes.
 	MaxResident = 256 << 20
-	// MaxRedisResident is the most resident memory of a redis-server, in bytes: as much
-	// as two subscribers that do not read may make it keep for them.
-	MaxRedisResident = 64 << 20
+	// MaxRedisResident is the most resident memory of a redis-server, in bytes: for what it
+	// keeps, and 32 MiB, which is client-output-buffer-limit, for each of three subscribed
+	// connections that nobody reads any more but that it has not given up.
+	MaxRedisResident = 128 << 20
 	// patience bounds every wait for something that must come; a recovery that takes
 	// longer than its bound but less than this is reported with its time.
 	patience = 45 * time.Second
