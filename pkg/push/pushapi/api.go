@@ -137,7 +137,7 @@ func (a *API) observe(next connect.UnaryFunc) connect.UnaryFunc {
 		start := time.Now()
 		timeout := a.cfg.Timeout
 		if _, ok := ctx.Deadline(); ok {
-			timeout = maxTimeout
+			timeout = maxDeadline
 		}
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()

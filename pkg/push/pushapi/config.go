@@ -16,7 +16,7 @@ type Config struct {
 	// MaxRequestBytes is the largest request. Default 1 MiB.
 	MaxRequestBytes int
 	// Timeout bounds a request whose caller sets no deadline; longer deadlines are cut
-	// to a minute. Default 10 s.
+	// to 65 s. Default 10 s.
 	Timeout time.Duration
 	// Remember is how many pushes with an idempotency key the process remembers by
 	// itself, which matters only when Redis loses its data. Default 4096.
@@ -44,6 +44,8 @@ const (
 	DefaultRememberFor     = 10 * time.Minute
 
 	maxTimeout = time.Minute
+	// maxDeadline leaves time for the answer of a push that may take maxTimeout.
+	maxDeadline = maxTimeout + 5*time.Second
 	// MinKey is the least length of a key, in bytes: shorter ones can be guessed.
 	MinKey = 16
 	// MaxPushes is how many pushes PushMany takes.
