@@ -27,7 +27,8 @@ type lateNote struct {
 func (a *API) noteLater(d deed, claim, outcome string) {
 	a.later.mu.Lock()
 	defer a.later.mu.Unlock()
-	if len(a.later.list) >= a.cfg.Remember { // repeating that push fails, or waits, until Redis forgets it
+	if len(a.later.list) >= a.cfg.Remember {
+		a.cfg.Logger.Warn("repeating a push will fail or wait, until Redis forgets it: too many wait for Redis", "limit", a.cfg.Remember)
 		a.later.list = a.later.list[1:]
 	}
 	a.later.list = append(a.later.list, &lateNote{d, claim, outcome, time.Now().Add(a.cfg.RememberFor), 2})

@@ -112,7 +112,7 @@ func (a *API) doClaimed(ctx context.Context, d deed, claim string, unsure bool, 
 	ctx = context.WithoutCancel(ctx)
 	outcome := d.unknown() // after a panic
 	defer func() {
-		if unsure && outcome == "" || !a.note(ctx, d, claim, outcome) {
+		if !a.note(ctx, d, claim, outcome) || unsure {
 			a.noteLater(d, claim, outcome)
 		}
 	}()
