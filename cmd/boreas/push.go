@@ -75,7 +75,7 @@ func (c *pushCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	if c.Timeout < time.Millisecond || c.Timeout > time.Minute {
+	if c.Timeout < time.Millisecond || c.Timeout > router.MaxPushTimeout {
 		return usageError{fmt.Errorf("--timeout: %v; want 1ms to 1m", c.Timeout)}
 	}
 	m := router.Push{To: to, Path: c.Path, Timeout: c.Timeout}

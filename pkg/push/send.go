@@ -295,7 +295,7 @@ func encode(m *Message) ([]byte, error) {
 	check(len(m.Path) <= envelope.MaxPathLen, "the path has %d bytes; the limit is %d", len(m.Path), envelope.MaxPathLen)
 	check(len(m.Key) <= envelope.MaxPathLen, "the key has %d bytes; the limit is %d", len(m.Key), envelope.MaxPathLen)
 	check(m.Policy <= wire.PolicyLatest, "there is no policy %d", m.Policy)
-	check(m.Timeout > 0 && m.Timeout <= maxTimeout, "the timeout is %v; allowed is up to %v", m.Timeout, maxTimeout)
+	check(m.Timeout > 0 && m.Timeout <= router.MaxPushTimeout, "the timeout is %v; allowed is up to %v", m.Timeout, router.MaxPushTimeout)
 	data, err := encodeData(m.Data)
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMessage, err)
@@ -313,9 +313,6 @@ func encode(m *Message) ([]byte, error) {
 	}
 	return body, nil
 }
-
-// maxTimeout bounds Message.Timeout.
-const maxTimeout = time.Minute
 
 // encodeData encodes what a message carries.
 func encodeData(data any) ([]wire.PushData, error) {

@@ -9,6 +9,9 @@ import (
 	"github.com/boreas-ws/boreas/pkg/wire"
 )
 
+// MaxPushTimeout bounds the timeout of a push.
+const MaxPushTimeout = time.Minute
+
 // Push is a message that answers nothing, to sockets wherever they are connected.
 type Push struct {
 	// To says whom it is for: [ToSocket], [ToUser], [ToGroup], [ToAll] or [ToGateway].
@@ -28,7 +31,7 @@ type Push struct {
 	Policy PushPolicy
 	// Key is what a later push replaces, with PushLatest. Default: the path.
 	Key string
-	// Timeout bounds the whole push. Default 5 s.
+	// Timeout bounds the whole push. Default 5 s; at most MaxPushTimeout.
 	Timeout time.Duration
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/boreas-ws/boreas/pkg/router"
 )
 
 // Config is how an API is served.
@@ -19,7 +21,8 @@ type Config struct {
 	// to 65 s. Default 10 s.
 	Timeout time.Duration
 	// Remember is how many pushes with an idempotency key the process remembers by
-	// itself, which matters only when Redis loses its data. Default 4096.
+	// itself, which matters when Redis loses its data, and of how many it notes the
+	// outcome when Redis is back. Default 4096.
 	Remember int
 	// RememberFor is how long pushes with an idempotency key are remembered, by Redis
 	// and by the process: 2 min or more, so that none is forgotten while it is under way.
@@ -28,7 +31,7 @@ type Config struct {
 	// Ready returns nil while the process should get new work: what health checks
 	// answer. Default: always.
 	Ready func() error
-	// Logger gets defects. Default: nobody does.
+	// Logger gets defects, and limits that were met. Default: nobody does.
 	Logger *slog.Logger
 	// Called is told of each request that could be read, and of each that was refused
 	// for its key: method, the caller's name ("" if refused or without keys), the code
@@ -43,7 +46,7 @@ const (
 	DefaultRemember        = 4096
 	DefaultRememberFor     = 10 * time.Minute
 
-	maxTimeout = time.Minute
+	maxTimeout = router.MaxPushTimeout
 	// maxDeadline leaves time for the answer of a push that may take maxTimeout.
 	maxDeadline = maxTimeout + 5*time.Second
 	// MinKey is the least length of a key, in bytes: shorter ones can be guessed.

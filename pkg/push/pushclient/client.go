@@ -113,8 +113,8 @@ func (c *Client) Push(ctx context.Context, m router.Push, idempotencyKey string)
 }
 
 func request(m router.Push) (*pushv1.PushRequest, error) {
-	if m.Timeout != 0 && (m.Timeout < time.Millisecond || m.Timeout > time.Minute) { // what is sent is a uint32, and 0 is the default
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("push: the timeout is %v; allowed is 1ms to 1m0s", m.Timeout))
+	if m.Timeout != 0 && (m.Timeout < time.Millisecond || m.Timeout > router.MaxPushTimeout) { // what is sent is a uint32, and 0 is the default
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("push: the timeout is %v; allowed is 1ms to %v", m.Timeout, router.MaxPushTimeout))
 	}
 	r := &pushv1.PushRequest{
 		To: target(m.To), Path: m.Path, ExceptSockets: m.Except, ExceptUsers: m.ExceptUsers, Key: m.Key,
